@@ -1,0 +1,158 @@
+//! One posted message, borrowed from the body it came in, and the headers that mark a producer's batch.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+
+use crate::Timestamp;
+
+/// The header that names the producer of a batch: a UUID that it keeps for the life of its spool.
+pub const PRODUCER: &str = "ponte-producer";
+/// The header that gives the sequence of the batch's first row, from 1; the rows after it count up by one.
+pub const FIRST_SEQUENCE: &str = "ponte-first-sequence";
+
+/// One message as `POST /dados` takes it; only `valor` is needed.
+///
+/// An unknown field is an error: taking the row without it would drop data in silence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NovoDado<'a> {
+    /// What was measured.
+    #[serde(borrow)]
+    pub valor: Valor<'a>,
+    /// The MQTT topic, or any name of that shape.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub topico: Option<Cow<'a, str>>,
+    /// When it was captured; the API's clock where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// MQTT's quality of service, 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<u8>,
+    /// Whether the broker sent it as a retained message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retido: Option<bool>,
+    /// Whether it may repeat one that is stored already (MQTT's DUP flag).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dup: Option<bool>,
+    /// How `valor` encodes the payload; plain text where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formato: Option<Formato>,
+}
+
+/// How a `valor` encodes bytes that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Formato {
+    /// RFC 4648 §4, with padding.
+    Base64,
+}
+
+impl Formato {
+    /// The text in the column `formato`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+        }
+    }
+}
+
+/// The text that the column `valor` holds.
+///
+/// A JSON string is stored as its characters; any other JSON value, `null` too, as its JSON text just as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valor<'a>(pub Cow<'a, str>);
+
+impl<'a> NovoDado<'a> {
+    /// A message whose payload is any bytes: text as it is, anything else as base64.
+    pub fn from_payload(payload: &'a [u8]) -> Self {
+        let (valor, formato) = match std::str::from_utf8(payload) {
+            Ok(text) => (Cow::Borrowed(text), None),
+            Err(_) => (Cow::Owned(STANDARD.encode(payload)), Some(Formato::Base64)),
+        };
+        Self { valor: Valor(valor), topico: None, timestamp: None, qos: None, retido: None, dup: None, formato }
+    }
+}
+
+/// Whether `text` is what `formato = "base64"` promises.
+pub fn is_base64(text: &str) -> bool {
+    STANDARD.decode(text).is_ok()
+}
+
+impl Serialize for Valor<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Valor<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if !raw.starts_with('"') {
+            return Ok(Self(Cow::Borrowed(raw)));
+        }
+        // serde's own `Cow` always allocates outside a `#[serde(borrow)]` field: most strings need no unescaping.
+        match serde_json::from_str::<&str>(raw) {
+            Ok(text) => Ok(Self(Cow::Borrowed(text))),
+            Err(_) => serde_json::from_str::<String>(raw).map(|text| Self(Cow::Owned(text))).map_err(de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(json: &str) -> Result<String, serde_json::Error> {
+        serde_json::from_str::<NovoDado<'_>>(json).map(|novo| novo.valor.0.into_owned())
+    }
+
+    #[test]
+    fn any_json_becomes_the_text_that_is_stored() {
+        for (json, stored) in [
+            (r#"{"valor":"23.5"}"#, "23.5"),
+            (r#"{"valor":23.50}"#, "23.50"),
+            (r#"{"valor":1e400}"#, "1e400"),
+            (r#"{"valor":null}"#, "null"),
+            (r#"{"valor":true}"#, "true"),
+            (r#"{"valor": {"a": [1, "é"]} }"#, r#"{"a": [1, "é"]}"#),
+            (r#"{"valor":"a\n\u0000\"b"}"#, "a\n\0\"b"),
+            (r#"{"valor":""}"#, ""),
+        ] {
+            assert_eq!(read(json).unwrap(), stored, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_the_contract_does_not_name_is_refused() {
+        for json in [
+            r"{}",
+            r#"{"topico":"a"}"#,
+            r#"{"valor":1,"sensor":"x"}"#,
+            r#"{"valor":1,"valor":2}"#,
+            r#"{"valor":1,"qos":-1}"#,
+            r#"{"valor":1,"formato":"hex"}"#,
+            r#"{"valor":1,"timestamp":"ontem"}"#,
+            r#"{"valor":"\ud800"}"#,
+        ] {
+            assert!(read(json).is_err(), "{json} was taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_survives_the_wire(payload: Vec<u8>) {
+            let line = serde_json::to_string(&NovoDado::from_payload(&payload)).unwrap();
+            let back: NovoDado<'_> = serde_json::from_str(&line).unwrap();
+            let bytes = match back.formato {
+                None => back.valor.0.as_bytes().to_vec(),
+                Some(Formato::Base64) => STANDARD.decode(back.valor.0.as_bytes()).unwrap(),
+            };
+            prop_assert_eq!(bytes, payload);
+        }
+    }
+}

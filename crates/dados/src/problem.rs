@@ -1,0 +1,30 @@
+//! The error body of RFC 9457, `application/problem+json`.
+
+use serde::{Deserialize, Serialize};
+
+/// The media type of a [`Problem`].
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What went wrong with a request, and where. `type` is absent: `about:blank` (RFC 9457 §4.2.1), the status says the kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The status's own phrase.
+    pub title: String,
+    /// The HTTP status code.
+    pub status: u16,
+    /// What is wrong with this request, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Which item of an array, or which line of NDJSON that is not blank; from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<usize>,
+    /// The field, query parameter or header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Line of the body, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column of that line in bytes, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+}

@@ -1,0 +1,181 @@
+//! A moment in milliseconds since the Unix epoch, and the two text forms it is written in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Unit;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::DateTimePrinter;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A moment, UTC, to the millisecond, between the years 0000 and 9999.
+///
+/// On the wire it is RFC 3339 (`2026-11-23T03:21:45.678Z`); in the database it is
+/// `2026-11-23 03:21:45.678`, the only text that SQLite, JDBC and Metabase all sort, bucket and filter correctly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// What a time must look like; its text is meant for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time such as 2026-11-23T03:21:45.678Z (RFC 3339) or 2026-11-23 03:21:45 (UTC), years 0000 to 9999")]
+pub struct InvalidTimestamp;
+
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
+impl Timestamp {
+    /// The first moment that has a text form: 0000-01-01T00:00:00.000Z.
+    const MIN_MS: i64 = -62_167_219_200_000;
+    /// The last one: 9999-12-30T22:00:00.000Z, where jiff's range ends.
+    const MAX_MS: i64 = 253_402_207_200_000;
+
+    /// The moment `ms` milliseconds after the Unix epoch.
+    pub fn from_ms(ms: i64) -> Result<Self, InvalidTimestamp> {
+        if (Self::MIN_MS..=Self::MAX_MS).contains(&ms) { Ok(Self(ms)) } else { Err(InvalidTimestamp) }
+    }
+
+    /// This machine's clock.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_millisecond().clamp(Self::MIN_MS, Self::MAX_MS))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn as_ms(self) -> i64 {
+        self.0
+    }
+
+    /// The database's form: `2026-11-23 03:21:45.678`, UTC.
+    pub fn to_sql(self) -> String {
+        let mut text = self.to_string();
+        text.pop();
+        text.replace_range(10..11, " ");
+        text
+    }
+}
+
+/// The wire's form of a time that was read from the database, whoever wrote it there.
+///
+/// A text that is no time (someone edited the table) comes back as it is: showing it beats hiding the row.
+pub fn sql_to_wire(stored: &str) -> String {
+    match stored.parse::<Timestamp>() {
+        Ok(timestamp) => timestamp.to_string(),
+        Err(InvalidTimestamp) => stored.to_owned(),
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 with three decimals and `Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timestamp = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
+        f.write_str(&PRINTER.timestamp_to_string(&timestamp))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    /// RFC 3339 with any offset, or `YYYY-MM-DD HH:MM:SS[.SSS]` taken as UTC. Finer digits are cut off.
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        // jiff takes more than the contract does (2026-11-23, 20261123T03Z): the shape is checked first.
+        let shape = text.as_bytes();
+        if shape.len() < 19 || shape[4] != b'-' || shape[7] != b'-' || shape[13] != b':' || shape[16] != b':' {
+            return Err(InvalidTimestamp);
+        }
+        let timestamp = if shape[10] == b' ' && shape[19..].iter().all(|byte| matches!(byte, b'.' | b'0'..=b'9')) {
+            text.parse::<DateTime>().and_then(|civil| civil.to_zoned(TimeZone::UTC)).map(|zoned| zoned.timestamp())
+        } else {
+            text.parse::<jiff::Timestamp>()
+        };
+        let timestamp = timestamp.map_err(|_| InvalidTimestamp)?;
+        let whole = timestamp
+            .round(jiff::TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Floor))
+            .map_err(|_| InvalidTimestamp)?;
+        Self::from_ms(whole.as_millisecond())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Timestamp;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as 2026-11-23T03:21:45.678Z")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_forms_and_offsets_are_read() {
+        for text in [
+            "2026-11-23T03:21:45.678Z",
+            "2026-11-23 03:21:45.678",
+            "2026-11-23T00:21:45.678-03:00",
+            "2026-11-23T03:21:45.6789Z",
+            "2026-11-23t03:21:45.678z",
+        ] {
+            let timestamp: Timestamp = text.parse().unwrap();
+            assert_eq!(timestamp.to_string(), "2026-11-23T03:21:45.678Z", "{text}");
+            assert_eq!(timestamp.to_sql(), "2026-11-23 03:21:45.678", "{text}");
+        }
+        assert_eq!("2026-11-23 03:21:45".parse::<Timestamp>().unwrap().to_sql(), "2026-11-23 03:21:45.000");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "now",
+            "2026-11-23",
+            "2026-11-23T03:21:45",
+            "2026-02-30 00:00:00",
+            "1700000000",
+            "2026-11-23 25:00:00",
+            "23/11/2026 03:21:45",
+            "2026-11-23 03:21:45 UTC",
+            "2026-11-23 03:21:45.",
+            "-02026-11-23T03:21:45Z",
+        ] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text} was taken");
+        }
+    }
+
+    #[test]
+    fn an_edited_row_shows_as_it_is() {
+        assert_eq!(sql_to_wire("2026-11-23 03:21:45"), "2026-11-23T03:21:45.000Z");
+        assert_eq!(sql_to_wire("ontem"), "ontem");
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_milliseconds_agree(ms in Timestamp::MIN_MS..=Timestamp::MAX_MS) {
+            let timestamp = Timestamp::from_ms(ms).unwrap();
+            prop_assert_eq!(timestamp.to_string().parse::<Timestamp>(), Ok(timestamp));
+            prop_assert_eq!(timestamp.to_sql().parse::<Timestamp>(), Ok(timestamp));
+            prop_assert_eq!(timestamp.to_sql().len(), 23);
+        }
+
+        #[test]
+        fn any_text_is_refused_or_read_without_panic(text in "\\PC{0,40}") {
+            let _ = text.parse::<Timestamp>();
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Flags = environment = `.env`: one clap schema, and errors that name the variable.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory, Parser};
+use jiff::{SignedDuration, SpanRelativeTo};
+
+use crate::{Exit, Fatal};
+
+/// The file beside which the program was started; variables that the environment has already win over it.
+pub const ENV_FILE: &str = ".env";
+
+/// Every setting of both products, since both read one `.env`. A test in each product compares it with its flags.
+pub const KNOWN: &[&str] = &[
+    "API_ADDR",
+    "API_ALLOW_ANONYMOUS",
+    "API_BODY_BYTES_MAX",
+    "API_CONNECTIONS_MAX",
+    "API_TOKEN",
+    "API_URL",
+    "BROKER_ADDR",
+    "DATABASE_READERS",
+    "DATABASE_URL",
+    "HIVE_PSWD",
+    "HIVE_USER",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "MQTT_CA_FILE",
+    "MQTT_CERT_FILE",
+    "MQTT_CLIENT_ID",
+    "MQTT_KEEP_ALIVE",
+    "MQTT_KEY_FILE",
+    "MQTT_PACKET_BYTES_MAX",
+    "MQTT_SESSION_EXPIRY",
+    "MQTT_SHARED_GROUP",
+    "MQTT_TOPICS",
+    "SPOOL_DIR",
+    "SPOOL_DURABILITY",
+    "SPOOL_MAX_BYTES",
+    "STATUS_ADDR",
+];
+
+/// A key of `.env` with one of these beginnings is meant for us, so an unknown one is a typing error.
+const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "SPOOL_", "STATUS_"];
+
+/// What was parsed, and where each value came from.
+pub struct Parsed<T> {
+    /// The program's own settings.
+    pub cli: T,
+    /// One row a setting, in the order of `--help`.
+    pub sources: Vec<Source>,
+}
+
+/// Where the value of one setting came from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name in the environment.
+    pub variable: String,
+    /// Its value as text, `(hidden)` for secrets, `(not set)`.
+    pub value: String,
+    /// `flag`, `environment`, `.env`, `default` or nothing.
+    pub origin: &'static str,
+}
+
+/// How parsing ended when there is nothing to run.
+pub enum Stop {
+    /// `--help` or `--version`: the text for standard output.
+    Shown(String),
+    /// A bad setting: exit 64.
+    Failed(Fatal),
+}
+
+/// Reads `.env`, the environment and the flags. Call it before the runtime starts: it changes the environment.
+pub fn parse<T: Parser>() -> Result<Parsed<T>, Stop> {
+    let from_file = load_env_file(Path::new(ENV_FILE)).map_err(Stop::Failed)?;
+    parse_from(std::env::args_os(), &from_file)
+}
+
+fn parse_from<T: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+    from_file: &BTreeSet<String>,
+) -> Result<Parsed<T>, Stop> {
+    let mut command = T::command().mut_args(blank_is_unset);
+    let matches = command.try_get_matches_from_mut(args).map_err(|error| stop(error, &command))?;
+    let cli = T::from_arg_matches(&matches).map_err(|error| stop(error, &command))?;
+    let sources = command.get_arguments().filter_map(|arg| source(arg, &matches, from_file)).collect();
+    Ok(Parsed { cli, sources })
+}
+
+/// Compose hands over `VAR=` for what the user left empty: that is no value.
+fn blank_is_unset(arg: Arg) -> Arg {
+    let blank = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    if blank { arg.env(None::<&str>) } else { arg }
+}
+
+/// Sets the variables of the file that the environment lacks; gives their names.
+fn load_env_file(path: &Path) -> Result<BTreeSet<String>, Fatal> {
+    let pairs = match dotenvy::from_path_iter(path) {
+        Ok(pairs) => pairs,
+        Err(error) if error.not_found() => return Ok(BTreeSet::new()),
+        Err(error) => return Err(Fatal::setting(ENV_FILE, error)),
+    };
+    let mut set = BTreeSet::new();
+    for pair in pairs {
+        let (key, _) = pair.map_err(|error| {
+            Fatal::setting(ENV_FILE, format_args!("{error}; expected lines of the form NAME=value"))
+        })?;
+        if let Some(problem) = unknown(&key) {
+            return Err(Fatal::setting(&key, format_args!("{problem} (in {ENV_FILE})")));
+        }
+        if std::env::var_os(&key).is_none() {
+            set.insert(key);
+        }
+    }
+    dotenvy::from_path(path).map_err(|error| Fatal::setting(ENV_FILE, error))?;
+    Ok(set)
+}
+
+/// What to say of a key that looks like ours and is none of ours.
+fn unknown(key: &str) -> Option<String> {
+    if KNOWN.contains(&key) || !PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
+        return None;
+    }
+    let near = KNOWN.iter().map(|known| (distance(key, known), known)).min()?;
+    Some(match near {
+        (0..=3, known) => format!("unknown setting; did you mean {known}?"),
+        _ => "unknown setting; .env.example lists them all".to_owned(),
+    })
+}
+
+/// Levenshtein's distance, for the hint of [`unknown`].
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn source(arg: &Arg, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Option<Source> {
+    let variable = arg.get_env()?.to_str()?.to_owned();
+    let id = arg.get_id().as_str();
+    let origin = match matches.value_source(id) {
+        Some(ValueSource::CommandLine) => "flag",
+        Some(ValueSource::EnvVariable) if from_file.contains(&variable) => ".env",
+        Some(ValueSource::EnvVariable) => "environment",
+        Some(_) => "default",
+        None => "",
+    };
+    let value = match matches.try_get_raw(id).ok().flatten() {
+        None => "(not set)".to_owned(),
+        Some(_) if arg.is_hide_env_values_set() => "(hidden)".to_owned(),
+        Some(values) => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
+    };
+    Some(Source { variable, value, origin })
+}
+
+/// The table that `check` prints first.
+pub fn table(sources: &[Source]) -> String {
+    let name = sources.iter().map(|source| source.variable.len()).max().unwrap_or(0);
+    let value = sources.iter().map(|source| source.value.len()).max().unwrap_or(0).min(48);
+    let mut text = String::new();
+    for source in sources {
+        let _ = writeln!(text, "{:name$}  {:value$}  {}", source.variable, source.value, source.origin);
+    }
+    text
+}
+
+/// clap's error as one line that names the variable and what it expects.
+fn stop(error: clap::Error, command: &Command) -> Stop {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop::Shown(error.render().to_string());
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(all)) => Some(all.join(", ")),
+        _ => None,
+    };
+    let named = text(ContextKind::InvalidArg).and_then(|shown| {
+        let flag = shown.trim_start_matches("--").split([' ', '=']).next()?.to_owned();
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&flag))?;
+        Some((arg.get_env()?.to_str()?.to_owned(), flag))
+    });
+    let fatal = match (named, text(ContextKind::InvalidValue)) {
+        (Some((variable, flag)), Some(value)) => {
+            let why = match (std::error::Error::source(&error), text(ContextKind::ValidValue)) {
+                (Some(source), _) => source.to_string(),
+                (None, Some(valid)) => format!("expected one of: {valid}"),
+                (None, None) => "expected another value".to_owned(),
+            };
+            Fatal::setting(&variable, format_args!("{value:?} (flag --{flag}): {why}"))
+        }
+        _ => {
+            let rendered = error.render().to_string();
+            Fatal::new(Exit::Usage, rendered.trim_start_matches("error: ").trim_end())
+        }
+    };
+    Stop::Failed(fatal)
+}
+
+/// Reads a length of time: `90`, `90s`, `15m`, `12h`, `7d`, `1h 30m`; a bare number means seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let expected = "expected a length of time such as 30s, 15m, 12h or 7d";
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let span: jiff::Span = text.parse().map_err(|_| expected)?;
+    let signed: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected)?;
+    Duration::try_from(signed).map_err(|_| expected.to_owned())
+}
+
+/// Reads a number of bytes: `1048576`, `512MiB`, `2GB`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "expected a size such as 1048576, 512MiB or 2GB".to_owned())
+}
+
+/// Checks that `KNOWN` has every variable of this program; for a test in each product.
+pub fn unlisted<T: CommandFactory>() -> Vec<String> {
+    T::command()
+        .get_arguments()
+        .filter_map(|arg| arg.get_env()?.to_str().map(str::to_owned))
+        .filter(|variable| !KNOWN.contains(&variable.as_str()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Cli {
+        #[arg(long, env = "SPOOL_MAX_BYTES", value_parser = bytes, default_value = "1GiB")]
+        spool_max_bytes: u64,
+        #[arg(long, env = "MQTT_SESSION_EXPIRY", value_parser = duration, default_value = "7d")]
+        session_expiry: Duration,
+    }
+
+    fn run(args: &[&str]) -> Result<Parsed<Cli>, Stop> {
+        let args = std::iter::once("test").chain(args.iter().copied()).map(OsString::from);
+        parse_from(args, &BTreeSet::new())
+    }
+
+    fn line(args: &[&str]) -> String {
+        match run(args) {
+            Err(Stop::Failed(fatal)) => {
+                assert_eq!(fatal.exit, Exit::Usage);
+                fatal.message
+            }
+            _ => panic!("{args:?} was taken"),
+        }
+    }
+
+    #[test]
+    fn defaults_and_flags_are_read_with_their_sources() {
+        let parsed = run(&["--spool-max-bytes", "2MiB"]).ok().unwrap();
+        assert_eq!(parsed.cli.spool_max_bytes, 2 << 20);
+        assert_eq!(parsed.cli.session_expiry, Duration::from_secs(7 * 86_400));
+        let origins: Vec<_> = parsed.sources.iter().map(|source| source.origin).collect();
+        assert_eq!(origins, ["flag", "default"]);
+    }
+
+    #[test]
+    fn a_bad_value_names_the_variable_and_what_it_expects() {
+        let message = line(&["--spool-max-bytes", "much"]);
+        assert!(message.starts_with("SPOOL_MAX_BYTES: \"much\""), "{message}");
+        assert!(message.contains("512MiB"), "{message}");
+        assert!(line(&["--spool", "1"]).contains("--spool"));
+    }
+
+    #[test]
+    fn a_mistyped_key_gets_a_hint() {
+        assert_eq!(unknown("MQTT_TOPIC").unwrap(), "unknown setting; did you mean MQTT_TOPICS?");
+        assert!(unknown("MQTT_WHATEVER_ELSE").unwrap().contains(".env.example"));
+        assert_eq!(unknown("MB_SETUP_TOKEN"), None);
+        assert_eq!(unknown("HIVE_USER"), None);
+    }
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for bad in ["", "soon", "-5s", "1.5.2s"] {
+            assert!(duration(bad).is_err(), "{bad} was taken");
+        }
+    }
+}
