@@ -86,16 +86,18 @@ fn parse_from<T: Parser>(
     args: impl IntoIterator<Item = OsString>,
     from_file: &BTreeSet<String>,
 ) -> Result<Parsed<T>, Stop> {
-    let mut command = T::command().mut_args(blank_is_unset);
+    let mut command = T::command().mut_args(adapt);
     let matches = command.try_get_matches_from_mut(args).map_err(|error| stop(error, &command))?;
     let cli = T::from_arg_matches(&matches).map_err(|error| stop(error, &command))?;
     let sources = command.get_arguments().filter_map(|arg| source(arg, &matches, from_file)).collect();
     Ok(Parsed { cli, sources })
 }
 
-/// Compose hands over `VAR=` for what the user left empty: that is no value.
-fn blank_is_unset(arg: Arg) -> Arg {
-    let blank = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+/// Settings may stand before and after a subcommand. Compose hands over `VAR=` for what the user left empty: no value.
+fn adapt(arg: Arg) -> Arg {
+    let Some(variable) = arg.get_env() else { return arg };
+    let blank = std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    let arg = arg.global(true);
     if blank { arg.env(None::<&str>) } else { arg }
 }
 

@@ -1,1 +1,136 @@
-//! stub
+//! Captures MQTT messages durably and forwards them to the API over HTTP.
+//!
+//! The way of a message: [`mqtt`] reads it, [`capture`] makes it durable in the [`spool`] and then lets [`mqtt::Gate`]
+//! acknowledge it; [`forward`] takes it out of the spool and posts it. [`status`] tells how each of them is.
+//!
+//! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommands beside `run`
+
+pub mod capture;
+pub mod commands;
+pub mod config;
+pub mod forward;
+pub mod mqtt;
+pub mod retry;
+pub mod spool;
+pub mod status;
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use service::{Exit, Fatal, shutdown};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use config::Config;
+use forward::Forwarder;
+use forward::quarantine::Quarantine;
+use spool::OpenError;
+use status::Status;
+
+/// The most time that shutdown takes; Docker's own limit is 10 s by default, compose here allows more.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+
+/// Runs until `token` is cancelled, then drains within [`SHUTDOWN_GRACE`].
+///
+/// `listener` serves the health endpoint. An error means that the settings or the spool are unfit, or that a part of
+/// the program died.
+pub async fn run(config: Config, listener: TcpListener, token: CancellationToken) -> Result<(), Fatal> {
+    let (writer, reader, gauge, recovery) = spool::open(config.spool.clone()).map_err(unfit_spool)?;
+    let identity = gauge.identity();
+    info!(dir = %config.spool.dir.display(), producer = %identity.producer, waiting = recovery.waiting, "spool open");
+    if recovery.torn_bytes > 0 {
+        warn!(bytes = recovery.torn_bytes, "the spool ended in a torn write, which was never acknowledged: cut off");
+    }
+    let status = Status::new(gauge.clone());
+    let quarantine = Quarantine::of_spool(&config.spool.dir);
+    let forwarder = Forwarder::new(reader, gauge, &config.api, quarantine, status.clone())?;
+    let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(&identity));
+    let connection = mqtt::Connection::new(&config.mqtt, &client_id, status.clone())?;
+    let gate = connection.gate();
+    let (intake, capture) = capture::start(writer, gate, status.clone(), token.clone())?;
+    let finisher = intake.finisher();
+    let mqtt = connection.start(intake, token.clone())?;
+
+    let tasks = TaskTracker::new();
+    // The forwarder goes on while the broker is told goodbye, so that what is delivered need not wait for the next start.
+    let forwarding = CancellationToken::new();
+    let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(serve_status(listener, status, forwarding.clone())?);
+    let forward = forwarder.run(forwarding.clone());
+    parts.spawn(async move {
+        forward.await;
+        Ok(())
+    });
+    tasks.spawn_blocking(move || join(mqtt, "MQTT"));
+    let capture = tasks.spawn_blocking(move || join(capture, "capture"));
+
+    let ended = tokio::select! {
+        () = token.cancelled() => Ok(()),
+        part = parts.join_next() => Err(died(part)),
+        _ = capture => Err(Fatal::new(Exit::Software, "the capture thread died")),
+    };
+    token.cancel();
+    if ended.is_ok() {
+        finisher.finish().await;
+    }
+    let drained = shutdown::drain(&tasks, SHUTDOWN_GRACE).await;
+    forwarding.cancel();
+    while parts.join_next().await.is_some() {}
+    info!(drained, "stopped");
+    ended
+}
+
+/// The client id of an installation that names none: the session at the broker must outlive restarts.
+fn default_client_id(identity: &spool::Identity) -> String {
+    let simple = identity.installation.simple().to_string();
+    format!("ponte-{}", &simple[..12])
+}
+
+fn serve_status(
+    listener: TcpListener,
+    status: std::sync::Arc<Status>,
+    token: CancellationToken,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
+    listener.set_nonblocking(true).context("the status listener")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("the status listener")?;
+    Ok(async move {
+        axum::serve(listener, status::router(status))
+            .with_graceful_shutdown(token.cancelled_owned())
+            .await
+            .context("the status endpoint")
+    })
+}
+
+fn join(thread: JoinHandle<()>, name: &str) -> Result<(), Fatal> {
+    thread.join().map_err(|_| Fatal::new(Exit::Software, format_args!("the {name} thread panicked")))
+}
+
+fn died(part: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> Fatal {
+    match part {
+        Some(Ok(Err(error))) => error.into(),
+        Some(Err(error)) => Fatal::new(Exit::Software, error),
+        Some(Ok(Ok(()))) | None => Fatal::new(Exit::Software, "a task ended by itself"),
+    }
+}
+
+/// Which exit code goes with a spool that cannot be opened.
+pub fn unfit_spool(error: OpenError) -> Fatal {
+    let exit = match &error {
+        OpenError::Locked { .. } => Exit::Locked,
+        OpenError::Foreign { .. } | OpenError::Version { .. } => Exit::Data,
+        OpenError::Io { error, .. } => match error.kind() {
+            ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::StorageFull => Exit::CantCreate,
+            _ => Exit::Io,
+        },
+    };
+    Fatal::new(exit, format_args!("SPOOL_DIR: {error}"))
+}

@@ -1,0 +1,213 @@
+//! Between the event loop and the spool: a bounded intake, and the thread that makes messages durable, then acks them.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::mqtt::{Ack, Gate};
+use crate::spool::{AppendError, Message, Writer};
+use crate::status::Status;
+
+/// Bytes that may wait for the disk in memory.
+const UNDURABLE_BYTES_MAX: usize = 16 << 20;
+/// What one message costs beside its bytes, generously; it bounds their number too.
+const MESSAGE_BYTES_EXTRA: usize = 256;
+/// Messages that may wait: with the extra cost above, their bytes run out first.
+const QUEUE_MAX: usize = UNDURABLE_BYTES_MAX / MESSAGE_BYTES_EXTRA + 16;
+/// One group commit: large enough to hide an fsync, small enough for the first of it not to wait long.
+const COMMIT_MESSAGES_MAX: usize = 8192;
+const COMMIT_BYTES_MAX: usize = 4 << 20;
+/// Between attempts while the disk refuses.
+const DISK_RETRY: Duration = Duration::from_millis(500);
+/// How often a lasting disk fault is logged again.
+const DISK_LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// One step of the way into the spool, in receipt order.
+enum Item {
+    Message {
+        message: Message,
+        ack: Option<Ack>,
+        _room: OwnedSemaphorePermit,
+    },
+    /// A repetition of what is stored already.
+    AckOnly(Ack),
+    /// Shutdown: say goodbye behind the acks of all that came before.
+    Finish,
+}
+
+/// The event loop's end. Dropping it ends the thread.
+pub struct Intake {
+    items: Sender<Item>,
+    room: Arc<Semaphore>,
+}
+
+/// Room for one message: kept until it is on the disk.
+pub struct Room(OwnedSemaphorePermit);
+
+impl Intake {
+    /// Waits until `message` may be held in memory. Cancel-safe.
+    pub async fn reserve(&self, message: &Message) -> Room {
+        let cost = message.topic.len() + message.payload.len() + MESSAGE_BYTES_EXTRA;
+        // A message larger than the whole limit takes all of it: it is let through alone.
+        let permits = cost.min(UNDURABLE_BYTES_MAX) as u32;
+        Room(self.room.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed"))
+    }
+
+    /// Hands a message over. It is acknowledged once it is durable, if an `ack` is owed.
+    pub fn store(&self, room: Room, message: Message, ack: Option<Ack>) {
+        self.push(Item::Message { message, ack, _room: room.0 });
+    }
+
+    /// Acknowledges a repetition behind everything that came before it.
+    pub fn ack_only(&self, ack: Ack) {
+        self.push(Item::AckOnly(ack));
+    }
+
+    /// The handle with which shutdown asks for the goodbye.
+    pub fn finisher(&self) -> Finisher {
+        Finisher(self.items.clone().downgrade())
+    }
+
+    fn push(&self, item: Item) {
+        // Room is reserved first, so only repetitions can fill the queue. What does not fit stays unacknowledged, and
+        // comes again; a closed queue means that the thread died, which ends the process.
+        let _ = self.items.try_send(item);
+    }
+}
+
+/// Asks for the goodbye without keeping the thread alive.
+pub struct Finisher(mpsc::WeakSender<Item>);
+
+impl Finisher {
+    /// Everything that was handed over before is committed and acknowledged, then the broker is told goodbye.
+    pub async fn finish(&self) {
+        if let Some(items) = self.0.upgrade() {
+            let _ = items.send(Item::Finish).await;
+        }
+    }
+}
+
+/// Starts the thread; it ends when the intake is dropped, or with `token` while the disk refuses.
+pub fn start(
+    writer: Writer,
+    gate: Arc<Gate>,
+    status: Arc<Status>,
+    token: CancellationToken,
+) -> anyhow::Result<(Intake, JoinHandle<()>)> {
+    let (items, queue) = mpsc::channel(QUEUE_MAX);
+    let intake = Intake { items, room: Arc::new(Semaphore::new(UNDURABLE_BYTES_MAX)) };
+    let mut capture = Capture { writer, gate, status, token, finishing: false };
+    let thread = std::thread::Builder::new()
+        .name("capture".into())
+        .spawn(move || capture.run(queue))
+        .context("the capture thread")?;
+    Ok((intake, thread))
+}
+
+struct Capture {
+    writer: Writer,
+    gate: Arc<Gate>,
+    status: Arc<Status>,
+    token: CancellationToken,
+    /// The goodbye is under way: what the broker still sends it will send again.
+    finishing: bool,
+}
+
+impl Capture {
+    fn run(&mut self, mut queue: Receiver<Item>) {
+        let mut batch = Vec::new();
+        while let Some(item) = queue.blocking_recv() {
+            let mut bytes = 0;
+            let mut next = Some(item);
+            // No lingering: while one commit runs, the next one fills.
+            while let Some(item) = next {
+                bytes += item.bytes();
+                let finish = matches!(item, Item::Finish);
+                if !(self.finishing && item.owes_ack()) {
+                    batch.push(item);
+                }
+                if finish || batch.len() >= COMMIT_MESSAGES_MAX || bytes >= COMMIT_BYTES_MAX {
+                    break;
+                }
+                next = queue.try_recv().ok();
+            }
+            if !self.commit(&batch) {
+                break;
+            }
+            self.gate.ack(batch.iter().filter_map(Item::ack));
+            if batch.iter().any(|item| matches!(item, Item::Finish)) {
+                self.finishing = true;
+                self.gate.disconnect();
+            }
+            batch.clear();
+        }
+        // A disk that refuses until shutdown: nothing more is acknowledged, so the broker keeps it.
+        self.gate.disconnect();
+    }
+
+    /// Makes the batch durable, however long it takes; false when shutdown comes first.
+    fn commit(&mut self, batch: &[Item]) -> bool {
+        let messages = batch.iter().filter_map(Item::message);
+        if messages.clone().next().is_none() {
+            return true;
+        }
+        let mut logged: Option<Instant> = None;
+        loop {
+            let fault = match self.writer.append(messages.clone()) {
+                Ok(_) => break,
+                Err(fault) => fault,
+            };
+            self.status.spool_failed(&fault);
+            if logged.is_none_or(|at| at.elapsed() >= DISK_LOG_EVERY) {
+                logged = Some(Instant::now());
+                match &fault {
+                    AppendError::Full { .. } => {
+                        warn!(%fault, "nothing is acknowledged until the API has taken messages")
+                    }
+                    AppendError::Io(_) => error!(%fault, "nothing is acknowledged until the disk takes it"),
+                }
+            }
+            if self.token.is_cancelled() {
+                return false;
+            }
+            self.writer.wait_for_space(DISK_RETRY);
+        }
+        if logged.is_some() {
+            info!("the spool takes messages again");
+        }
+        self.status.spool_recovered();
+        true
+    }
+}
+
+impl Item {
+    fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message { message, .. } => Some(message),
+            Self::AckOnly(_) | Self::Finish => None,
+        }
+    }
+
+    fn ack(&self) -> Option<Ack> {
+        match self {
+            Self::Message { ack, .. } => *ack,
+            Self::AckOnly(ack) => Some(*ack),
+            Self::Finish => None,
+        }
+    }
+
+    /// Whether the broker keeps the message until it is acknowledged.
+    fn owes_ack(&self) -> bool {
+        self.ack().is_some()
+    }
+
+    fn bytes(&self) -> usize {
+        self.message().map_or(0, |message| message.topic.len() + message.payload.len())
+    }
+}

@@ -1,0 +1,113 @@
+//! `MQTT_TOPICS`: what to subscribe to.
+
+use std::str::FromStr;
+
+use dados::topic::{InvalidTopic, check_filter};
+use service::Fatal;
+
+/// The most filters that one SUBSCRIBE carries here.
+const FILTERS_MAX: usize = 256;
+
+/// One filter with the highest quality of service that is wanted for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Valid by MQTT's rules, `$share/…` included.
+    pub filter: String,
+    /// 0 to 2.
+    pub qos: u8,
+}
+
+/// The list as it is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics(Vec<Subscription>);
+
+/// What the list must look like.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTopics {
+    /// One of the filters.
+    #[error("filter {filter:?}: {problem}; expected filter[:qos] separated by commas, such as casa/#:1,lab/+/temp:2")]
+    Filter {
+        /// As it was typed.
+        filter: String,
+        /// What is wrong with it.
+        problem: InvalidTopic,
+    },
+    /// A broker would take the last of them only.
+    #[error("filter {0:?} stands there twice")]
+    Twice(String),
+    /// A limit of ours.
+    #[error("expected at most 256 filters")]
+    TooMany,
+}
+
+impl FromStr for Topics {
+    type Err = InvalidTopics;
+
+    /// Commas separate, so a filter with a comma cannot be written; a wildcard catches such topics.
+    fn from_str(text: &str) -> Result<Self, InvalidTopics> {
+        let mut all: Vec<Subscription> = Vec::new();
+        for item in text.split(',').map(str::trim) {
+            let (filter, qos) = match item.rsplit_once(':') {
+                Some((filter, "0")) => (filter, 0),
+                Some((filter, "1")) => (filter, 1),
+                Some((filter, "2")) => (filter, 2),
+                _ => (item, 1),
+            };
+            check_filter(filter).map_err(|problem| InvalidTopics::Filter { filter: filter.to_owned(), problem })?;
+            if all.iter().any(|earlier| earlier.filter == filter) {
+                return Err(InvalidTopics::Twice(filter.to_owned()));
+            }
+            all.push(Subscription { filter: filter.to_owned(), qos });
+        }
+        if all.len() > FILTERS_MAX { Err(InvalidTopics::TooMany) } else { Ok(Self(all)) }
+    }
+}
+
+impl Topics {
+    /// The subscriptions, each within the shared group if there is one; a filter that names its group keeps it.
+    pub(super) fn shared(self, group: Option<&str>) -> Result<Vec<Subscription>, Fatal> {
+        let Some(group) = group else { return Ok(self.0) };
+        if group.is_empty() || group.contains(['/', '+', '#', '\0']) {
+            return Err(Fatal::setting("MQTT_SHARED_GROUP", "expected a name without /, + and #"));
+        }
+        let share = |subscription: Subscription| match subscription.filter.starts_with("$share/") {
+            true => subscription,
+            false => Subscription { filter: format!("$share/{group}/{}", subscription.filter), ..subscription },
+        };
+        Ok(self.0.into_iter().map(share).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<(String, u8)> {
+        text.parse::<Topics>().unwrap().0.into_iter().map(|one| (one.filter, one.qos)).collect()
+    }
+
+    #[test]
+    fn filters_have_an_optional_qos() {
+        assert_eq!(list("#"), [("#".into(), 1)]);
+        assert_eq!(
+            list("my/test/topic:0, a/+/b:2,urn:x, $share/g/c/#:1"),
+            [("my/test/topic".into(), 0), ("a/+/b".into(), 2), ("urn:x".into(), 1), ("$share/g/c/#".into(), 1)]
+        );
+    }
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        for text in ["", "a,,b", "a#", "a/b+:1", "$share/g", "a:1,a:2"] {
+            let error = text.parse::<Topics>().unwrap_err().to_string();
+            assert!(error.contains("filter"), "{text}: {error}");
+        }
+        assert_eq!(vec!["a"; 300].join(",").parse::<Topics>(), Err(InvalidTopics::Twice("a".into())));
+    }
+
+    #[test]
+    fn a_group_is_put_before_filters_that_have_none() {
+        let topics: Topics = "a/#,$share/own/b".parse().unwrap();
+        let shared: Vec<_> = topics.shared(Some("g")).unwrap().into_iter().map(|one| one.filter).collect();
+        assert_eq!(shared, ["$share/g/a/#", "$share/own/b"]);
+    }
+}

@@ -1,0 +1,218 @@
+//! One request to the API, and what its answer means.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dados::novo::{FIRST_SEQUENCE, PRODUCER};
+use dados::problem::MEDIA_TYPE;
+use dados::{Inseridos, Problem};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use secrecy::ExposeSecret;
+use service::{Exit, Fatal};
+use url::Url;
+use uuid::Uuid;
+
+use crate::config::Api;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request with its answer; the API commits a full batch in far less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most of an answer that is read: a confirmation or a problem is far shorter.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The API's client.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    dados: Url,
+}
+
+/// Why the API will not take what it was sent, however often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400, 413 or 422.
+    pub status: u16,
+    /// What it says.
+    pub reason: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every row is stored, now or before.
+    Taken,
+    /// The content is at fault.
+    Refused(Refusal),
+    /// The network, the API or a setting is at fault: the same request may succeed later.
+    Again {
+        /// For the operator.
+        fault: String,
+        /// What Retry-After asks for.
+        after: Option<Duration>,
+    },
+}
+
+impl Client {
+    /// A client with its connection pool; no traffic yet.
+    pub fn new(api: &Api) -> Result<Self, Fatal> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &api.token {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+                .map_err(|_| Fatal::setting("API_TOKEN", "expected visible ASCII characters"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("ponte-subscriber/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Fatal::new(Exit::Software, format_args!("the HTTP client: {error}")))?;
+        let dados = api.url.join("dados").map_err(|error| Fatal::setting("API_URL", error))?;
+        Ok(Self { http, base: api.url.clone(), dados })
+    }
+
+    /// Posts `rows` lines of NDJSON as this producer's rows from `first_sequence` on.
+    pub(super) async fn post(&self, producer: Uuid, first_sequence: u64, rows: usize, body: Bytes) -> Outcome {
+        let request = self
+            .http
+            .post(self.dados.clone())
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header(PRODUCER, producer.to_string())
+            .header(FIRST_SEQUENCE, first_sequence)
+            .body(body);
+        self.send(request, rows as u64).await
+    }
+
+    /// Posts one line of NDJSON under a key that makes its repetition harmless.
+    pub async fn post_once(&self, key: &str, body: Bytes) -> Outcome {
+        let request = self
+            .http
+            .post(self.dados.clone())
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .header("idempotency-key", key)
+            .body(body);
+        self.send(request, 1).await
+    }
+
+    /// Asks whether the API can take data: a line about it, or the fault.
+    pub async fn ready(&self) -> Result<String, String> {
+        let url = self.base.join("readyz").map_err(|error| error.to_string())?;
+        let response = self.http.get(url).send().await.map_err(|error| network(&error))?;
+        let status = response.status();
+        if status.is_success() { Ok("ready".into()) } else { Err(format!("{status}: {}", reason(response).await)) }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, rows: u64) -> Outcome {
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Outcome::Again { fault: network(&error), after: None },
+        };
+        let status = response.status();
+        if status.is_success() {
+            return confirmed(response, rows).await;
+        }
+        let after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        let ours = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == MEDIA_TYPE);
+        let reason = reason(response).await;
+        if concerns_content(status, ours) {
+            return Outcome::Refused(Refusal { status: status.as_u16(), reason });
+        }
+        Outcome::Again { fault: format!("the API answers {status}: {reason}"), after }
+    }
+}
+
+/// Whether an answer says that the content is at fault. A 400 or 422 counts only in the API's own form: another server
+/// behind a mistyped API_URL must not send everything into quarantine.
+fn concerns_content(status: StatusCode, ours: bool) -> bool {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => true,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => ours,
+        _ => false,
+    }
+}
+
+/// A success counts only when it accounts for every row: a captive portal answers 200 to anything.
+async fn confirmed(response: Response, rows: u64) -> Outcome {
+    let status = response.status();
+    let text = body(response).await;
+    match serde_json::from_str::<Inseridos>(&text) {
+        Ok(answer) if answer.inseridos + answer.duplicados == rows => Outcome::Taken,
+        Ok(answer) => Outcome::Again {
+            fault: format!("the API accounts for {} of {rows} rows", answer.inseridos + answer.duplicados),
+            after: None,
+        },
+        Err(_) => Outcome::Again {
+            fault: format!("{status} without the API's confirmation: is another server behind API_URL?"),
+            after: None,
+        },
+    }
+}
+
+/// What the answer says is wrong, from problem+json where it is that.
+async fn reason(response: Response) -> String {
+    let text = body(response).await;
+    match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) => problem.detail.unwrap_or(problem.title),
+        Err(_) => text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(),
+    }
+}
+
+async fn body(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn network(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_apis_own_word_sends_a_message_into_quarantine() {
+        for (status, ours, expected) in [
+            (400, true, true),
+            (422, true, true),
+            (413, true, true),
+            (413, false, true),
+            (400, false, false),
+            (422, false, false),
+            (401, true, false),
+            (403, true, false),
+            (404, true, false),
+            (408, true, false),
+            (409, true, false),
+            (415, true, false),
+            (429, true, false),
+            (500, true, false),
+            (503, true, false),
+            (507, true, false),
+            (302, false, false),
+        ] {
+            assert_eq!(concerns_content(StatusCode::from_u16(status).unwrap(), ours), expected, "{status} {ours}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The conversation with the broker.
+//!
+//! - [`options`]: what CONNECT asks for, and TLS
+//! - [`v5`]: the event loop of MQTT 5, in the order of steps that keeps acknowledgements honest
+//! - [`gate`]: which acknowledgements may still be written, and to which connection
+//! - [`session`]: what must be remembered of QoS 2 within this process
+//! - [`fault`]: what went wrong, in words, and how long to wait after it
+//!
+//! Everything that knows rumqttc is in here; MQTT 3.1.1 would be a sibling of [`v5`] behind [`Connection`].
+
+mod fault;
+mod gate;
+mod options;
+pub mod probe;
+mod session;
+mod v5;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use service::Fatal;
+use tokio_util::sync::CancellationToken;
+
+pub use gate::{Ack, Gate};
+
+use crate::capture::Intake;
+use crate::config::Mqtt;
+use crate::status::Status;
+
+/// Requests that may wait in rumqttc: acknowledgements starve behind reads, so there is room for many.
+const REQUESTS_MAX: usize = 1 << 20;
+
+/// The client of a broker, not yet polled.
+pub struct Connection {
+    inner: v5::Conversation,
+    gate: Arc<Gate>,
+}
+
+impl Connection {
+    /// Reads the certificates and prepares everything; no traffic yet.
+    pub fn new(config: &Mqtt, client_id: &str, status: Arc<Status>) -> Result<Self, Fatal> {
+        let options = options::build(config, client_id)?;
+        let (client, eventloop) = rumqttc::v5::AsyncClient::new(options, REQUESTS_MAX);
+        let gate = Arc::new(Gate::new(client.clone()));
+        let inner = v5::Conversation::new(config, client, eventloop, gate.clone(), status);
+        Ok(Self { inner, gate })
+    }
+
+    /// Where acknowledgements go.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
+    /// Starts the thread that polls, and does nothing else: keep-alive runs only inside a poll.
+    ///
+    /// It ends after `token` is cancelled and the gate has disconnected, or at once where there is no connection.
+    pub fn start(self, intake: Intake, token: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the MQTT runtime")?;
+        std::thread::Builder::new()
+            .name("mqtt".into())
+            .spawn(move || runtime.block_on(self.inner.run(intake, token)))
+            .context("the MQTT thread")
+    }
+}

@@ -1,0 +1,232 @@
+//! One frame of a segment: the messages of one group commit, under one checksum.
+//!
+//! Layout, little endian:
+//! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | flags u32 | (size u32, message)*`, where `len` counts
+//! what follows the 28 bytes of header, the checksum covers everything after itself, and a message is
+//! `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`. The magic lets a reader find the next frame behind
+//! damaged bytes.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// "PNT1" on the disk.
+pub(super) const MAGIC: [u8; 4] = *b"PNT1";
+/// Bytes before the messages.
+pub(super) const HEADER_BYTES: usize = 28;
+/// The longest `len` that is believed: a frame holds one group commit, or one message larger than that.
+pub(super) const LEN_MAX: usize = 1 << 29;
+const MESSAGE_HEADER_BYTES: usize = 11;
+
+const BIT_RETAIN: u8 = 1 << 2;
+const BIT_DUP: u8 = 1 << 3;
+
+/// What the broker sent, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The topic's bytes; UTF-8 unless the broker broke the protocol.
+    pub topic: Bytes,
+    /// Any bytes.
+    pub payload: Bytes,
+    /// 0 to 2.
+    pub qos: u8,
+    /// Sent from the broker's store of retained messages.
+    pub retain: bool,
+    /// MQTT's DUP flag: it may have been stored before.
+    pub dup: bool,
+    /// Capture time, milliseconds since the Unix epoch.
+    pub captured_ms: i64,
+}
+
+impl Message {
+    /// Its size within a frame.
+    pub(super) fn encoded_len(&self) -> usize {
+        4 + MESSAGE_HEADER_BYTES + self.topic.len() + self.payload.len()
+    }
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bad {
+    /// They end before the frame does: a torn tail, if nothing follows.
+    Short,
+    /// The magic, a length or the checksum is wrong.
+    Damaged,
+}
+
+/// A decoded frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The sequence of the first message; the others count up by one.
+    pub first_sequence: u64,
+    /// At least one.
+    pub messages: Vec<Message>,
+}
+
+/// Appends one frame to `out`. `messages` must not be empty, and sum up to less than [`LEN_MAX`].
+pub(super) fn encode<'a>(first_sequence: u64, messages: impl Iterator<Item = &'a Message>, out: &mut BytesMut) {
+    let start = out.len();
+    out.put_slice(&MAGIC);
+    out.put_bytes(0, HEADER_BYTES - MAGIC.len());
+    let mut count = 0u32;
+    for message in messages {
+        put_message(message, out);
+        count += 1;
+    }
+    let len = out.len() - start - HEADER_BYTES;
+    assert!(count > 0 && len <= LEN_MAX, "a frame of {count} messages and {len} bytes");
+    let mut header = &mut out[start + 8..start + HEADER_BYTES];
+    header.put_u32_le(len as u32);
+    header.put_u64_le(first_sequence);
+    header.put_u32_le(count);
+    header.put_u32_le(0);
+    let crc = crc32fast::hash(&out[start + 8..]);
+    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn put_message(message: &Message, out: &mut BytesMut) {
+    let bits = message.qos & 3 | if message.retain { BIT_RETAIN } else { 0 } | if message.dup { BIT_DUP } else { 0 };
+    out.put_u32_le((message.encoded_len() - 4) as u32);
+    out.put_i64_le(message.captured_ms);
+    out.put_u8(bits);
+    out.put_u16_le(message.topic.len() as u16);
+    out.put_slice(&message.topic);
+    out.put_slice(&message.payload);
+}
+
+/// The extent of the frame at the start of `bytes`, checksum verified: its whole length, first sequence and count.
+pub(super) fn verify(bytes: &[u8]) -> Result<Extent, Bad> {
+    let Some(mut header) = bytes.get(..HEADER_BYTES) else {
+        // A damaged start is damage even where the file ends early.
+        return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(4)]) { Bad::Short } else { Bad::Damaged });
+    };
+    if header[..4] != MAGIC {
+        return Err(Bad::Damaged);
+    }
+    header.advance(4);
+    let crc = header.get_u32_le();
+    let len = header.get_u32_le() as usize;
+    let first_sequence = header.get_u64_le();
+    let count = header.get_u32_le();
+    if len > LEN_MAX || count == 0 {
+        return Err(Bad::Damaged);
+    }
+    let Some(covered) = bytes.get(8..HEADER_BYTES + len) else { return Err(Bad::Short) };
+    if crc32fast::hash(covered) != crc {
+        return Err(Bad::Damaged);
+    }
+    Ok(Extent { bytes: HEADER_BYTES + len, first_sequence, count: u64::from(count) })
+}
+
+/// Where a verified frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Header included.
+    pub(super) bytes: usize,
+    pub(super) first_sequence: u64,
+    pub(super) count: u64,
+}
+
+/// Decodes the frame at the start of `bytes`; what is behind it is left alone.
+pub(super) fn decode(bytes: &Bytes) -> Result<(Frame, Extent), Bad> {
+    let extent = verify(bytes)?;
+    let mut rest = bytes.slice(HEADER_BYTES..extent.bytes);
+    let mut messages = Vec::with_capacity(extent.count.min(4096) as usize);
+    while rest.has_remaining() {
+        messages.push(take_message(&mut rest).ok_or(Bad::Damaged)?);
+    }
+    if messages.len() as u64 != extent.count {
+        return Err(Bad::Damaged);
+    }
+    Ok((Frame { first_sequence: extent.first_sequence, messages }, extent))
+}
+
+fn take_message(rest: &mut Bytes) -> Option<Message> {
+    let size = rest.try_get_u32_le().ok()? as usize;
+    if size > rest.len() {
+        return None;
+    }
+    let mut message = rest.split_to(size);
+    let captured_ms = message.try_get_i64_le().ok()?;
+    let bits = message.try_get_u8().ok()?;
+    let topic_len = message.try_get_u16_le().ok()? as usize;
+    if topic_len > message.len() {
+        return None;
+    }
+    let topic = message.split_to(topic_len);
+    Some(Message {
+        topic,
+        payload: message,
+        qos: bits & 3,
+        retain: bits & BIT_RETAIN != 0,
+        dup: bits & BIT_DUP != 0,
+        captured_ms,
+    })
+}
+
+/// Where the next sound frame begins, searching from `from` on.
+pub(super) fn resync(bytes: &[u8], from: usize) -> Option<usize> {
+    memchr::memmem::find_iter(bytes.get(from..)?, &MAGIC).map(|at| from + at).find(|&at| verify(&bytes[at..]).is_ok())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(in crate::spool) fn any_message() -> impl Strategy<Value = Message> {
+        (
+            prop::collection::vec(any::<u8>(), 0..40),
+            prop::collection::vec(any::<u8>(), 0..200),
+            0u8..3,
+            any::<(bool, bool, i64)>(),
+        )
+            .prop_map(|(topic, payload, qos, (retain, dup, captured_ms))| Message {
+                topic: topic.into(),
+                payload: payload.into(),
+                qos,
+                retain,
+                dup,
+                captured_ms,
+            })
+    }
+
+    fn encoded(first: u64, messages: &[Message]) -> Bytes {
+        let mut out = BytesMut::new();
+        encode(first, messages.iter(), &mut out);
+        out.freeze()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(messages in prop::collection::vec(any_message(), 1..20), first: u64) {
+            let bytes = encoded(first, &messages);
+            let (frame, extent) = decode(&bytes).unwrap();
+            prop_assert_eq!(extent.bytes, bytes.len());
+            prop_assert_eq!(frame, Frame { first_sequence: first, messages });
+        }
+
+        #[test]
+        fn every_cut_and_every_flipped_bit_is_noticed(
+            messages in prop::collection::vec(any_message(), 1..4), cut: prop::sample::Index, flip: prop::sample::Index,
+        ) {
+            let bytes = encoded(7, &messages);
+            prop_assert_eq!(decode(&bytes.slice(..cut.index(bytes.len()))), Err(Bad::Short));
+            let bit = flip.index(bytes.len() * 8);
+            let mut damaged = bytes.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&damaged.into()).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes.into());
+        }
+
+        #[test]
+        fn the_next_frame_is_found_behind_garbage(garbage: Vec<u8>, message in any_message()) {
+            let frame = encoded(9, &[message]);
+            let mut bytes = garbage.clone();
+            bytes.extend_from_slice(&frame);
+            prop_assert_eq!(resync(&bytes, 0), Some(garbage.len()));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The spool as its users see it: order, restarts, torn tails, damage, limits.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+fn settings(dir: &Path) -> Settings {
+    Settings { dir: dir.to_owned(), bytes_max: 1 << 20, durability: Durability::Write }
+}
+
+fn message(text: &str) -> Message {
+    Message {
+        topic: Bytes::from_static(b"a/b"),
+        payload: Bytes::copy_from_slice(text.as_bytes()),
+        qos: 1,
+        retain: false,
+        dup: false,
+        captured_ms: 1,
+    }
+}
+
+fn texts(reader: &mut Reader) -> Vec<(u64, String)> {
+    let mut all = Vec::new();
+    while let Some(frame) = reader.try_next().unwrap() {
+        for (sequence, message) in (frame.first_sequence..).zip(frame.messages) {
+            all.push((sequence, String::from_utf8(message.payload.to_vec()).unwrap()));
+        }
+    }
+    all
+}
+
+fn append(writer: &mut Writer, texts: &[&str]) -> u64 {
+    let messages: Vec<_> = texts.iter().map(|text| message(text)).collect();
+    writer.append(messages.iter()).unwrap()
+}
+
+fn last_segment(dir: &Path) -> PathBuf {
+    segment::path(dir, segment::list(dir).unwrap().back().unwrap().first_sequence)
+}
+
+#[test]
+fn messages_come_back_in_order_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, gauge, recovery) = open(settings(dir.path())).unwrap();
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!(append(&mut writer, &["one", "two"]), 1);
+    assert_eq!(append(&mut writer, &["three"]), 3);
+    assert_eq!(texts(&mut reader).len(), 3);
+    reader.ack(1).unwrap();
+    let identity = gauge.identity();
+    drop((writer, reader, gauge));
+
+    let (mut writer, mut reader, gauge, recovery) = open(settings(dir.path())).unwrap();
+    assert_eq!((recovery.waiting, gauge.identity()), (2, identity));
+    assert_eq!(append(&mut writer, &["four"]), 4);
+    assert_eq!(texts(&mut reader), [(2, "two".into()), (3, "three".into()), (4, "four".into())]);
+    reader.ack(4).unwrap();
+    drop((writer, reader, gauge));
+
+    let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), []);
+    assert_eq!(append(&mut writer, &["five"]), 5, "sequences go on after everything was delivered");
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = open(settings(dir.path())).unwrap();
+    assert!(matches!(open(settings(dir.path())), Err(OpenError::Locked { .. })));
+    drop(held);
+    assert!(open(settings(dir.path())).is_ok());
+}
+
+#[test]
+fn a_torn_tail_is_cut_wherever_it_was_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["kept"]);
+    let path = last_segment(dir.path());
+    let kept = std::fs::metadata(&path).unwrap().len();
+    append(&mut writer, &["torn", "away"]);
+    drop((writer, reader, gauge));
+    let whole = std::fs::read(&path).unwrap();
+    for len in kept + 1..whole.len() as u64 {
+        std::fs::write(&path, &whole[..len as usize]).unwrap();
+        let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
+        assert_eq!(recovery.torn_bytes, len - kept);
+        assert_eq!(append(&mut writer, &["next"]), 2);
+        assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
+    }
+}
+
+#[test]
+fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let start = std::fs::metadata(&path).unwrap().len();
+    append(&mut writer, &["two"]);
+    append(&mut writer, &["three"]);
+    drop((writer, reader, gauge));
+    let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(start + 40)).unwrap();
+    let mut byte = [0];
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(start + 40)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+
+    let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
+    assert_eq!(recovery.torn_bytes, 0);
+    assert_eq!(append(&mut writer, &["four"]), 4);
+    assert_eq!(texts(&mut reader), [(1, "one".into()), (3, "three".into()), (4, "four".into())]);
+    let aside: Vec<_> = std::fs::read_dir(dir.path().join("corrupt")).unwrap().collect();
+    assert_eq!(aside.len(), 1, "the damaged frame is kept for a person to look at");
+}
+
+#[test]
+fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    let big = "x".repeat(50_000);
+    let mut stored = 0;
+    let refused = loop {
+        match writer.append([message(&big)].iter()) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused}");
+    assert!(stored >= 18, "{stored} messages of 50 kB in 1 MiB");
+    assert!(gauge.usage().bytes <= 1 << 20);
+    assert_eq!(texts(&mut reader).len(), stored);
+    reader.ack(stored as u64).unwrap();
+    assert_eq!(append(&mut writer, &[&big]), stored as u64 + 1);
+    assert_eq!(texts(&mut reader).len(), 1);
+    assert!(segment::list(dir.path()).unwrap().len() <= 2, "delivered segments are removed");
+}
+
+#[test]
+fn the_quarantine_shares_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _reader, gauge, _) = open(settings(dir.path())).unwrap();
+    gauge.set_quarantine_bytes(1 << 20);
+    assert!(matches!(writer.append([message("x")].iter()), Err(AppendError::Full { .. })));
+    gauge.set_quarantine_bytes(0);
+    assert_eq!(append(&mut writer, &["x"]), 1);
+}
+
+#[test]
+fn a_lost_cursor_means_a_new_identity_and_nothing_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one", "two"]);
+    reader.ack(1).unwrap();
+    let identity = gauge.identity();
+    drop((writer, reader, gauge));
+    std::fs::remove_file(dir.path().join("cursor")).unwrap();
+    let (_, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    assert_ne!(gauge.identity(), identity);
+    assert_eq!(texts(&mut reader), [(1, "one".into()), (2, "two".into())]);
+}
+
+/// What may happen to a spool.
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<Message>),
+    Deliver,
+    Restart,
+    TearTail(Vec<u8>),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec(frame::tests::any_message(), 1..8).prop_map(Step::Append),
+        2 => Just(Step::Deliver),
+        1 => Just(Step::Restart),
+        1 => prop::collection::vec(any::<u8>(), 1..60).prop_map(Step::TearTail),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Over any history, what is read is what was appended, in order, once per run and never again after delivery.
+    #[test]
+    fn the_spool_is_a_queue(steps in prop::collection::vec(any_step(), 1..40)) {
+        let dir = tempfile::tempdir().unwrap();
+        let small = Settings { bytes_max: 64 << 10, ..settings(dir.path()) };
+        let mut spool = Some(open(small.clone()).unwrap());
+        let mut model: VecDeque<(u64, Message)> = VecDeque::new();
+        let mut next = 1;
+        for step in steps {
+            match step {
+                Step::Append(messages) => {
+                    let writer = &mut spool.as_mut().unwrap().0;
+                    match writer.append(messages.iter()) {
+                        Ok(first) => {
+                            prop_assert_eq!(first, next);
+                            model.extend((next..).zip(messages));
+                            next = model.back().unwrap().0 + 1;
+                        }
+                        Err(AppendError::Full { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                Step::Deliver => {
+                    let reader = &mut spool.as_mut().unwrap().1;
+                    while let Some(frame) = reader.try_next().unwrap() {
+                        for found in (frame.first_sequence..).zip(frame.messages) {
+                            prop_assert_eq!(Some(found), model.pop_front());
+                        }
+                    }
+                    prop_assert!(model.is_empty());
+                    reader.ack(next - 1).unwrap();
+                }
+                Step::Restart => {
+                    drop(spool.take());
+                    spool = Some(open(small.clone()).unwrap());
+                }
+                Step::TearTail(garbage) => {
+                    drop(spool.take());
+                    let mut file = OpenOptions::new().append(true).open(last_segment(dir.path())).unwrap();
+                    file.write_all(&garbage).unwrap();
+                    spool = Some(open(small.clone()).unwrap());
+                    prop_assert_eq!(spool.as_ref().unwrap().3.torn_bytes, garbage.len() as u64);
+                }
+            }
+            prop_assert!(spool.as_ref().unwrap().2.usage().bytes <= 64 << 10);
+        }
+    }
+}

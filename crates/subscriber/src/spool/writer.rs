@@ -1,0 +1,149 @@
+//! Appends frames; what it says is stored is on the disk.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::frame::{self, HEADER_BYTES, Message};
+use super::{Extent, Shared, segment};
+
+/// Memory that the encoding buffer keeps between frames.
+const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// Why a frame was not stored. It can be tried again: nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// `SPOOL_MAX_BYTES` is reached; space comes back as the API takes messages.
+    #[error("the spool has reached its limit of {bytes_max} bytes")]
+    Full {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The disk, full or failing.
+    #[error("the spool cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The one appender.
+pub struct Writer {
+    shared: Arc<Shared>,
+    active: Active,
+    buffer: BytesMut,
+}
+
+/// The segment that is appended to.
+struct Active {
+    first_sequence: u64,
+    /// Where the next frame goes: everything before is as durable as the settings ask.
+    offset: u64,
+    /// None after a failed write or sync: that descriptor is never used again.
+    file: Option<File>,
+}
+
+impl Writer {
+    pub(super) fn open(shared: Arc<Shared>) -> io::Result<Self> {
+        let (last, next_sequence) = {
+            let state = shared.state();
+            (state.segments.back().copied(), state.next_sequence)
+        };
+        let active = Active {
+            first_sequence: last.map_or(next_sequence, |last| last.first_sequence),
+            offset: last.map_or(0, |last| last.durable_bytes),
+            file: None,
+        };
+        let mut writer = Self { shared, active, buffer: BytesMut::new() };
+        match last {
+            Some(_) => writer.mend()?,
+            None => writer.begin_segment(next_sequence)?,
+        }
+        Ok(writer)
+    }
+
+    /// Stores messages as one frame and gives the sequence of the first.
+    ///
+    /// The messages must not be empty. On an error nothing is stored, and the same call may be made again.
+    pub fn append<'a>(&mut self, messages: impl Iterator<Item = &'a Message> + Clone) -> Result<u64, AppendError> {
+        self.mend()?;
+        let size = (HEADER_BYTES + messages.clone().map(Message::encoded_len).sum::<usize>()) as u64;
+        let next_sequence = self.make_room(size)?;
+        self.buffer.clear();
+        frame::encode(next_sequence, messages.clone(), &mut self.buffer);
+        if let Err(error) = self.write() {
+            // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
+            // file cut back to its last durable byte is trusted again.
+            self.active.file = None;
+            return Err(error.into());
+        }
+        self.active.offset += size;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = BytesMut::new();
+        }
+        let mut state = self.shared.state();
+        state.next_sequence += messages.count() as u64;
+        state.segments.back_mut().expect("the active segment").durable_bytes = self.active.offset;
+        drop(state);
+        self.shared.appended.notify_one();
+        Ok(next_sequence)
+    }
+
+    /// Waits until the reader may have freed space, at most `timeout`.
+    pub fn wait_for_space(&self, timeout: Duration) {
+        let state = self.shared.state();
+        let _ = self.shared.freed.wait_timeout(state, timeout).expect("no holder of the spool's state panics");
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let file = self.active.file.as_ref().expect("mended before every write");
+        file.write_all_at(&self.buffer, self.active.offset)?;
+        if self.shared.sync_wanted() { file.sync_data() } else { Ok(()) }
+    }
+
+    /// Checks the limit, rotates where due; gives the next sequence.
+    fn make_room(&mut self, size: u64) -> Result<u64, AppendError> {
+        let bytes_max = self.shared.settings.bytes_max;
+        let (bytes, next_sequence, drained) = {
+            let state = self.shared.state();
+            (state.bytes(), state.next_sequence, state.cursor.acked + 1 == state.next_sequence)
+        };
+        let full = bytes + size > bytes_max;
+        let rotate = self.active.offset > 0
+            && (self.active.offset + size > self.shared.segment_bytes_max() || (full && drained));
+        if full && !(rotate && drained) {
+            return Err(AppendError::Full { bytes_max });
+        }
+        if rotate {
+            self.begin_segment(next_sequence)?;
+            self.shared.release()?;
+            if self.shared.state().bytes() + size > bytes_max {
+                return Err(AppendError::Full { bytes_max });
+            }
+        }
+        Ok(next_sequence)
+    }
+
+    fn begin_segment(&mut self, first_sequence: u64) -> io::Result<()> {
+        let file = segment::create(&self.shared.settings.dir, first_sequence, self.shared.sync_wanted())?;
+        self.active = Active { first_sequence, offset: 0, file: Some(file) };
+        self.shared.state().segments.push_back(Extent { first_sequence, durable_bytes: 0 });
+        Ok(())
+    }
+
+    /// Makes the active segment fit to append to: a new descriptor, nothing behind the last durable byte.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.active.file.is_some() {
+            return Ok(());
+        }
+        let path = segment::path(&self.shared.settings.dir, self.active.first_sequence);
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(self.active.offset)?;
+        if self.shared.sync_wanted() {
+            file.sync_all()?;
+        }
+        self.active.file = Some(file);
+        Ok(())
+    }
+}

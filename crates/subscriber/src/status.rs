@@ -1,0 +1,148 @@
+//! How the subscriber is: what its parts report, and the HTTP endpoint that tells.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::spool::{AppendError, Gauge};
+
+/// What the parts report; shared between them.
+pub struct Status {
+    gauge: Gauge,
+    parts: Mutex<Parts>,
+}
+
+#[derive(Default)]
+struct Parts {
+    /// None: connected and subscribed.
+    broker_fault: Option<String>,
+    connected: bool,
+    session_resumed: bool,
+    subscription_faults: Vec<String>,
+    spool_fault: Option<String>,
+    api_fault: Option<String>,
+    quarantined: u64,
+}
+
+/// The body of `/readyz`.
+#[derive(Serialize)]
+struct Report {
+    /// Whether messages are taken and kept.
+    ready: bool,
+    broker: Broker,
+    spool: Spool,
+    api: Api,
+}
+
+#[derive(Serialize)]
+struct Broker {
+    connected: bool,
+    session_resumed: bool,
+    fault: Option<String>,
+    subscription_faults: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Spool {
+    waiting: u64,
+    bytes: u64,
+    bytes_max: u64,
+    quarantined: u64,
+    fault: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Api {
+    fault: Option<String>,
+}
+
+impl Status {
+    /// Nothing is connected yet.
+    pub fn new(gauge: Gauge) -> Arc<Self> {
+        let parts = Parts { broker_fault: Some("not connected yet".into()), ..Parts::default() };
+        Arc::new(Self { gauge, parts: Mutex::new(parts) })
+    }
+
+    pub(crate) fn broker_connected(&self, session_resumed: bool) {
+        let mut parts = self.parts();
+        parts.connected = true;
+        parts.session_resumed = session_resumed;
+        parts.broker_fault = Some("not subscribed yet".into());
+    }
+
+    pub(crate) fn subscribed(&self, faults: Vec<String>) {
+        let mut parts = self.parts();
+        parts.broker_fault = None;
+        parts.subscription_faults = faults;
+    }
+
+    pub(crate) fn broker_lost(&self, fault: String) {
+        let mut parts = self.parts();
+        parts.connected = false;
+        parts.broker_fault = Some(fault);
+    }
+
+    pub(crate) fn spool_failed(&self, fault: &AppendError) {
+        self.parts().spool_fault = Some(fault.to_string());
+    }
+
+    pub(crate) fn spool_recovered(&self) {
+        self.parts().spool_fault = None;
+    }
+
+    pub(crate) fn api_failed(&self, fault: String) {
+        self.parts().api_fault = Some(fault);
+    }
+
+    pub(crate) fn api_recovered(&self) {
+        self.parts().api_fault = None;
+    }
+
+    pub(crate) fn quarantined(&self, messages: u64) {
+        self.parts().quarantined = messages;
+    }
+
+    /// An API that is away does not make the subscriber unready: it takes messages and keeps them.
+    fn report(&self) -> Report {
+        let usage = self.gauge.usage();
+        let parts = self.parts();
+        let ready = parts.broker_fault.is_none() && parts.subscription_faults.is_empty() && parts.spool_fault.is_none();
+        Report {
+            ready,
+            broker: Broker {
+                connected: parts.connected,
+                session_resumed: parts.session_resumed,
+                fault: parts.broker_fault.clone(),
+                subscription_faults: parts.subscription_faults.clone(),
+            },
+            spool: Spool {
+                waiting: usage.waiting,
+                bytes: usage.bytes,
+                bytes_max: usage.bytes_max,
+                quarantined: parts.quarantined,
+                fault: parts.spool_fault.clone(),
+            },
+            api: Api { fault: parts.api_fault.clone() },
+        }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().expect("no holder of the status panics")
+    }
+}
+
+/// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body.
+pub fn router(status: Arc<Status>) -> axum::Router {
+    axum::Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(status)
+}
+
+async fn readyz(State(status): State<Arc<Status>>) -> Response {
+    let report = status.report();
+    let code = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(report)).into_response()
+}
