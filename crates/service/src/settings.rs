@@ -86,10 +86,15 @@ fn parse_from<T: Parser>(
     args: impl IntoIterator<Item = OsString>,
     from_file: &BTreeSet<String>,
 ) -> Result<Parsed<T>, Stop> {
+    let variables = variables(&T::command());
     let mut command = T::command().mut_args(adapt);
     let matches = command.try_get_matches_from_mut(args).map_err(|error| stop(error, &command))?;
     let cli = T::from_arg_matches(&matches).map_err(|error| stop(error, &command))?;
-    let sources = command.get_arguments().filter_map(|arg| source(arg, &matches, from_file)).collect();
+    let source = |(id, variable): (String, String)| {
+        let arg = command.get_arguments().find(|arg| arg.get_id() == id.as_str())?;
+        Some(source(arg, variable, &matches, from_file))
+    };
+    let sources = variables.into_iter().filter_map(source).collect();
     Ok(Parsed { cli, sources })
 }
 
@@ -151,8 +156,13 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn source(arg: &Arg, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Option<Source> {
-    let variable = arg.get_env()?.to_str()?.to_owned();
+/// Each setting's id and variable, before [`adapt`] takes away what is blank.
+fn variables(command: &Command) -> Vec<(String, String)> {
+    let variable = |arg: &Arg| Some((arg.get_id().to_string(), arg.get_env()?.to_str()?.to_owned()));
+    command.get_arguments().filter_map(variable).collect()
+}
+
+fn source(arg: &Arg, variable: String, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Source {
     let id = arg.get_id().as_str();
     let origin = match matches.value_source(id) {
         Some(ValueSource::CommandLine) => "flag",
@@ -166,7 +176,7 @@ fn source(arg: &Arg, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Opti
         Some(_) if arg.is_hide_env_values_set() => "(hidden)".to_owned(),
         Some(values) => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
     };
-    Some(Source { variable, value, origin })
+    Source { variable, value, origin }
 }
 
 /// The table that `check` prints first.
@@ -206,7 +216,9 @@ fn stop(error: clap::Error, command: &Command) -> Stop {
         }
         _ => {
             let rendered = error.render().to_string();
-            Fatal::new(Exit::Usage, rendered.trim_start_matches("error: ").trim_end())
+            let what = rendered.trim_start_matches("error: ").split("\n\nUsage").next().unwrap_or_default();
+            let line = what.split_whitespace().collect::<Vec<_>>().join(" ");
+            Fatal::new(Exit::Usage, format_args!("{line}; --help shows what there is"))
         }
     };
     Stop::Failed(fatal)
@@ -232,11 +244,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 
 /// Checks that `KNOWN` has every variable of this program; for a test in each product.
 pub fn unlisted<T: CommandFactory>() -> Vec<String> {
-    T::command()
-        .get_arguments()
-        .filter_map(|arg| arg.get_env()?.to_str().map(str::to_owned))
-        .filter(|variable| !KNOWN.contains(&variable.as_str()))
-        .collect()
+    let names = variables(&T::command()).into_iter().map(|(_, variable)| variable);
+    names.filter(|variable| !KNOWN.contains(&variable.as_str())).collect()
 }
 
 #[cfg(test)]
