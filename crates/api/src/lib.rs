@@ -1,1 +1,72 @@
-//! stub
+//! REST in front of SQL: takes readings over HTTP, stores them durably, reads them back.
+//!
+//! A request goes down this list and its answer comes up again:
+//!
+//! - [`server`]: connections, their number and their end
+//! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
+//! - `dados`: `POST` and `GET /dados`; `health`: `/healthz`, `/readyz`
+//! - `limits`: the memory that all bodies share
+//! - `ingest`: group commit, the one task that writes
+//! - `store`: the database, and all SQL
+//!
+//! Beside it: [`config`], the settings, and [`check`], what the subcommands `check` and `health` do.
+
+mod auth;
+pub mod check;
+pub mod config;
+mod dados;
+mod error;
+mod health;
+mod ingest;
+mod limits;
+mod observe;
+mod router;
+pub mod server;
+mod store;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use service::{Exit, Fatal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::config::Config;
+use crate::limits::Memory;
+use crate::router::App;
+
+/// How long the writer may take to store what it was handed, once no request can come any more.
+const WRITER_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the API on a bound listener until the token is cancelled, then ends in order: no new connections, requests
+/// under way, the writer's queue, the database. The only line that it logs at the start is `listening`.
+///
+/// Fails with one line and its exit code if the database cannot be opened, or if the writer dies.
+pub async fn run(config: Config, listener: TcpListener, token: CancellationToken) -> Result<(), Fatal> {
+    let unavailable = |error| Fatal::new(Exit::Unavailable, format_args!("cannot serve: {error}"));
+    let addr = listener.local_addr().map_err(unavailable)?;
+    let hosts = auth::check_bind(addr, config.api_allow_anonymous)?;
+    let (writer, reader) = store::connect(&config.database_url, config.database_readers).await?;
+
+    let tasks = TaskTracker::new();
+    let closing = CancellationToken::new();
+    let (ingest, writing) = ingest::start(writer, closing.clone());
+    let mut writing = tasks.spawn(writing);
+    let memory = Memory::new(config.api_body_bytes_max);
+    let app = App { ingest, reader: reader.clone(), memory, body_bytes_max: config.api_body_bytes_max };
+    let router = router::router(app, hosts);
+
+    info!(%addr, "listening");
+    let dead = || Fatal::new(Exit::Software, "the writer died; the lines above say why");
+    tokio::select! {
+        served = server::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
+        _ = &mut writing => return Err(dead()),
+    }
+    reader.close().await;
+    closing.cancel();
+    match tokio::time::timeout(WRITER_GRACE, writing).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(dead()),
+    }
+}

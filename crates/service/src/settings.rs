@@ -201,7 +201,7 @@ fn stop(error: clap::Error, command: &Command) -> Stop {
         _ => None,
     };
     let named = text(ContextKind::InvalidArg).and_then(|shown| {
-        let flag = shown.trim_start_matches("--").split([' ', '=']).next()?.to_owned();
+        let flag = shown.trim_start_matches("--").split([' ', '=', '[']).next()?.to_owned();
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&flag))?;
         Some((arg.get_env()?.to_str()?.to_owned(), flag))
     });

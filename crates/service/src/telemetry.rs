@@ -36,7 +36,9 @@ pub fn init(settings: &LogSettings) -> Result<(), Fatal> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_span_events(FmtSpan::NONE);
+        .with_span_events(FmtSpan::NONE)
+        // It would tell of a closed standard error on standard error, and panic: `2>&1 | head` must not end a task.
+        .log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

@@ -1,0 +1,198 @@
+//! Who may ask: without tokens, no page of another site, by its own origin or by a name that it pointed at us.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use service::Fatal;
+
+use crate::error::Error;
+
+/// The name by which containers of Docker Desktop reach their host.
+const DOCKER_HOST: &str = "host.docker.internal";
+
+/// Which names of ours a request may have asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    /// Only this machine's own.
+    Loopback,
+    /// Those of a private network too: addresses and names without a dot, which no public site has.
+    Private,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("this API answers to localhost and to addresses only: another name may be another site's (DNS rebinding)")]
+    Host,
+    #[error("a page of another site may not write here")]
+    Origin,
+    #[error("a page of another site may not write here")]
+    FetchSite,
+}
+
+impl Denied {
+    pub(crate) fn header(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Origin => "origin",
+            Self::FetchSite => "sec-fetch-site",
+        }
+    }
+}
+
+/// Refuses to listen beyond this machine with no token, unless the operator said so.
+pub(crate) fn check_bind(addr: SocketAddr, allow_anonymous: bool) -> Result<Hosts, Fatal> {
+    match (allow_anonymous, addr.ip().to_canonical().is_loopback()) {
+        (true, _) => Ok(Hosts::Private),
+        (false, true) => Ok(Hosts::Loopback),
+        (false, false) => Err(Fatal::setting(
+            "API_ALLOW_ANONYMOUS",
+            format_args!(
+                "API_ADDR {addr} is reachable from other machines and there is no token; \
+                 set API_ALLOW_ANONYMOUS=true if the network is private, or listen on 127.0.0.1"
+            ),
+        )),
+    }
+}
+
+/// The layer: [`decide`] for every request.
+pub(crate) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Result<Response, Error> {
+    decide(hosts, request.method(), request.uri(), request.headers())?;
+    Ok(next.run(request).await)
+}
+
+/// Whether a request is one that a page of another site cannot send.
+fn decide(hosts: Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // A request with an absolute URI counts as sent to that (RFC 9112 §3.2.2). No browser leaves both out.
+    let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(HOST.as_str()));
+    if host.is_some_and(|host| !is_ours(hosts, host)) {
+        return Err(Denied::Host);
+    }
+    if method.is_safe() {
+        return Ok(());
+    }
+    if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) {
+        return Err(Denied::FetchSite);
+    }
+    match text(ORIGIN.as_str()) {
+        Some(origin) if !is_same(origin, host.unwrap_or_default()) => Err(Denied::Origin),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a `Host` names us and cannot name anyone else.
+fn is_ours(hosts: Hosts, host: &str) -> bool {
+    let name = without_port(host);
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = literal.parse::<IpAddr>() {
+        return hosts == Hosts::Private || ip.to_canonical().is_loopback();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || hosts == Hosts::Private
+            && (!name.is_empty() && !name.contains('.') || name.eq_ignore_ascii_case(DOCKER_HOST))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// Whether an `Origin` is this `Host`'s own; `null`, the origin of sandboxed pages, is nobody's.
+fn is_same(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let bare = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_nobody_elses_are_ours() {
+        for (host, loopback, private) in [
+            ("localhost", true, true),
+            ("LocalHost:8080", true, true),
+            ("localhost.", true, true),
+            ("127.0.0.1:8080", true, true),
+            ("[::1]:8080", true, true),
+            ("[::1]", true, true),
+            ("192.168.0.7:8080", false, true),
+            ("[fe80::1]:80", false, true),
+            ("api:8080", false, true),
+            ("host.docker.internal:8080", false, true),
+            ("evil.example", false, false),
+            ("evil.example:8080", false, false),
+            ("127.0.0.1.evil.example", false, false),
+            ("localhost.evil.example", false, false),
+            ("", false, false),
+            (":80", false, false),
+        ] {
+            assert_eq!(is_ours(Hosts::Loopback, host), loopback, "{host} on loopback");
+            assert_eq!(is_ours(Hosts::Private, host), private, "{host} on a private network");
+        }
+    }
+
+    fn decided(method: &Method, headers: &[(&'static str, &str)]) -> Result<(), Denied> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        decide(Hosts::Loopback, method, &Uri::from_static("/dados"), &map)
+    }
+
+    #[test]
+    fn a_page_of_another_site_writes_nothing() {
+        let host = ("host", "localhost:8080");
+        let post = |header| decided(&Method::POST, &[host, header]);
+        for own in [
+            ("origin", "http://localhost:8080"),
+            ("origin", "http://LOCALHOST:8080"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+            ("user-agent", "curl"),
+        ] {
+            assert_eq!(post(own), Ok(()), "{own:?}");
+        }
+        for origin in
+            ["null", "http://evil.example", "http://localhost:8081", "http://localhost", "file://localhost:8080"]
+        {
+            assert_eq!(post(("origin", origin)), Err(Denied::Origin), "{origin}");
+        }
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(post(("sec-fetch-site", site)), Err(Denied::FetchSite));
+        }
+        assert_eq!(decided(&Method::GET, &[host, ("origin", "http://evil.example")]), Ok(()));
+        assert_eq!(decided(&Method::POST, &[("host", "localhost"), ("origin", "http://localhost:80")]), Ok(()));
+        assert_eq!(decided(&Method::GET, &[("host", "evil.example")]), Err(Denied::Host));
+        assert_eq!(decided(&Method::GET, &[]), Ok(()));
+    }
+
+    #[test]
+    fn beyond_this_machine_only_when_told() {
+        let bind = |addr: &str, allow| check_bind(addr.parse().unwrap(), allow).map_err(|fatal| fatal.message);
+        assert_eq!(bind("127.0.0.1:80", false), Ok(Hosts::Loopback));
+        assert_eq!(bind("[::1]:80", false), Ok(Hosts::Loopback));
+        assert_eq!(bind("0.0.0.0:80", true), Ok(Hosts::Private));
+        for addr in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
+            assert!(bind(addr, false).unwrap_err().starts_with("API_ALLOW_ANONYMOUS: "));
+        }
+    }
+}

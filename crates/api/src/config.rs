@@ -1,0 +1,114 @@
+//! The settings of the API and its command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use service::settings;
+use service::telemetry::LogSettings;
+
+/// REST in front of SQL: takes readings over HTTP, stores them durably and reads them back
+#[derive(Parser, Clone, Debug)]
+#[command(name = "ponte-api", version)]
+pub struct Cli {
+    /// What to do; `serve` where none is given
+    #[command(subcommand)]
+    pub command: Option<Action>,
+    /// What the API runs with
+    #[command(flatten)]
+    pub config: Config,
+    /// How it logs
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// What the program is asked to do.
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve the API until SIGTERM (the default)
+    Serve,
+    /// Print every setting with its origin, then test the database and the address; changes nothing
+    Check,
+    /// Ask the running API whether it can take data; exit 0 if so
+    Health,
+}
+
+/// The settings of the API. All fields are public, so that a program can run the API inside itself.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "API")]
+pub struct Config {
+    /// Database, such as sqlite:dados.db
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", default_value = "sqlite:dados.db")]
+    pub database_url: String,
+    /// Connections that read at the same time
+    #[arg(long, env = "DATABASE_READERS", value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub database_readers: u32,
+    /// Address to listen on
+    #[arg(long, env = "API_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub api_addr: SocketAddr,
+    /// Listen beyond this machine with no token: only for a private network
+    #[arg(long, env = "API_ALLOW_ANONYMOUS", value_name = "BOOL", default_value = "false", action = ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = BoolishValueParser::new())]
+    pub api_allow_anonymous: bool,
+    /// Largest request body, as sent and as decompressed
+    #[arg(long, env = "API_BODY_BYTES_MAX", value_name = "SIZE", default_value = "32MiB", value_parser = body_bytes)]
+    pub api_body_bytes_max: usize,
+    /// Connections at the same time; more are turned away
+    #[arg(long, env = "API_CONNECTIONS_MAX", value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub api_connections_max: u32,
+}
+
+impl Default for Config {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        Self {
+            database_url: "sqlite:dados.db".to_owned(),
+            database_readers: 4,
+            api_addr: (Ipv4Addr::LOCALHOST, 8080).into(),
+            api_allow_anonymous: false,
+            api_body_bytes_max: 32 << 20,
+            api_connections_max: 1024,
+        }
+    }
+}
+
+/// The largest body that `API_BODY_BYTES_MAX` can allow: a body is held whole until it is stored.
+const BODY_BYTES_CEILING: u64 = 1 << 30;
+
+fn body_bytes(text: &str) -> Result<usize, String> {
+    match settings::bytes(text)? {
+        bytes @ 1..=BODY_BYTES_CEILING => usize::try_from(bytes).map_err(|error| error.to_string()),
+        _ => Err("expected a size from 1 byte to 1GiB, such as 32MiB".to_owned()),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_known_to_both_products() {
+        assert_eq!(settings::unlisted::<Cli>(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_default_in_rust_is_that_of_the_command_line() {
+        let parsed = Cli::try_parse_from(["ponte-api"]).unwrap().config;
+        let default = Config::default();
+        assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn a_subcommand_is_never_taken_for_a_value() {
+        let cli = Cli::try_parse_from(["ponte-api", "--api-allow-anonymous", "check"]).unwrap();
+        assert!(cli.config.api_allow_anonymous);
+        assert_eq!(cli.command, Some(Action::Check));
+    }
+}

@@ -1,0 +1,127 @@
+//! From a request to the bytes of its body: which form it has, how large it may be, how long it may take.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::BytesMut;
+use http_body_util::{BodyExt as _, LengthLimitError};
+
+use crate::limits::Reservation;
+
+/// How long a whole body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is allocated on a client's word alone.
+const TRUSTED_BYTES: usize = 64 << 10;
+
+/// The forms that `POST /dados` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// An object or an array of them.
+    Json,
+    /// An object a line.
+    Ndjson,
+    /// What `curl -d valor=23.5` sends.
+    Urlencoded,
+}
+
+/// Why there is no body to parse; the texts are meant for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("expected application/json, application/x-ndjson or application/x-www-form-urlencoded")]
+    MediaType,
+    #[error("expected charset utf-8 or none")]
+    Charset,
+    #[error("the body looks like JSON but is sent as a form; send -H 'content-type: application/json'")]
+    LooksLikeJson,
+    #[error("the body is larger than API_BODY_BYTES_MAX, {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+    #[error("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("too many bytes wait to be stored")]
+    OutOfMemory,
+    #[error("the body ended early, or its compression is damaged")]
+    Broken,
+}
+
+/// Reads the media type: parameters other than `charset` do not matter.
+pub(crate) fn form(headers: &HeaderMap) -> Result<Form, BodyError> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or(BodyError::MediaType)?;
+    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let form = match parts.next().unwrap_or_default().as_str() {
+        "application/json" => Form::Json,
+        "application/x-ndjson" => Form::Ndjson,
+        "application/x-www-form-urlencoded" => Form::Urlencoded,
+        other if other.starts_with("application/") && other.ends_with("+json") => Form::Json,
+        _ => return Err(BodyError::MediaType),
+    };
+    let charset = parts.filter_map(|part| Some(part.strip_prefix("charset=")?.trim_matches('"').to_owned()));
+    if charset.into_iter().any(|charset| charset != "utf-8" && charset != "utf8") {
+        return Err(BodyError::Charset);
+    }
+    Ok(form)
+}
+
+/// Reads the whole body, decompressed by now. What it takes is reserved as it arrives, so that a slow or dishonest
+/// client holds only what it has sent.
+pub(crate) async fn collect(body: Body, held: &mut Reservation, bytes_max: usize) -> Result<Bytes, BodyError> {
+    tokio::time::timeout(BODY_TIMEOUT, read(body, held, bytes_max)).await.unwrap_or(Err(BodyError::Timeout))
+}
+
+async fn read(mut body: Body, held: &mut Reservation, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = BytesMut::with_capacity(announced.min(TRUSTED_BYTES));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken(&error, bytes_max))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > bytes_max - whole.len() {
+            return Err(BodyError::TooLarge { bytes_max });
+        }
+        held.grow(data.len()).map_err(|_| BodyError::OutOfMemory)?;
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+/// The limit on the bytes as sent speaks through the decompressor's error.
+fn broken(error: &axum::Error, bytes_max: usize) -> BodyError {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return BodyError::TooLarge { bytes_max };
+        }
+        cause = error.source();
+    }
+    BodyError::Broken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_media_type_picks_the_form() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            form(&headers)
+        };
+        for (value, expected) in [
+            ("application/json", Ok(Form::Json)),
+            ("Application/JSON; Charset=UTF-8", Ok(Form::Json)),
+            ("application/senml+json", Ok(Form::Json)),
+            ("application/json; charset=\"utf-8\"; v=1", Ok(Form::Json)),
+            ("application/x-ndjson", Ok(Form::Ndjson)),
+            ("application/x-www-form-urlencoded", Ok(Form::Urlencoded)),
+            ("application/json; charset=latin1", Err(BodyError::Charset)),
+            ("text/plain", Err(BodyError::MediaType)),
+            ("text/x+json", Err(BodyError::MediaType)),
+            ("", Err(BodyError::MediaType)),
+        ] {
+            assert_eq!(read(value), expected, "{value}");
+        }
+        assert_eq!(form(&HeaderMap::new()), Err(BodyError::MediaType));
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /dados` and `GET /dados/{id}`.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::LINK;
+use axum::response::{IntoResponse, Response};
+use dados::Dado;
+
+use super::query;
+use crate::error::Error;
+use crate::router::App;
+
+pub(crate) async fn list(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Response, Error> {
+    let selection = query::parse(text.as_deref().unwrap_or_default())?;
+    let page = app.reader.list(&selection).await?;
+    match page.rows.last().filter(|_| page.has_more) {
+        Some(last) => Ok(([(LINK, query::next_link(&selection, last.id))], Json(&page.rows)).into_response()),
+        None => Ok(Json(&page.rows).into_response()),
+    }
+}
+
+pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Dado>, Error> {
+    let id: i64 = id.parse().map_err(|_| Error::bad_id())?;
+    app.reader.get(id).await?.map(Json).ok_or_else(|| Error::no_row(id))
+}

@@ -1,0 +1,69 @@
+//! The headers by which a request is told from its own repetition.
+
+use axum::http::HeaderMap;
+use dados::novo::{FIRST_SEQUENCE, PRODUCER};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::body::Form;
+use crate::error::Error;
+use crate::store::Origin;
+
+/// A key of the client's choice, as of draft-ietf-httpapi-idempotency-key-header.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The longest key, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+
+/// What the headers say, before the body is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Marks {
+    None,
+    Producer { uuid: Uuid, first_sequence: i64 },
+    Key(String),
+}
+
+impl Marks {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Error> {
+        let text = |name: &'static str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        match (text(IDEMPOTENCY_KEY), text(PRODUCER), text(FIRST_SEQUENCE)) {
+            (None, None, None) => Ok(Self::None),
+            (Some(_), None, None) if headers.get_all(IDEMPOTENCY_KEY).iter().count() > 1 => {
+                Err(Error::header(IDEMPOTENCY_KEY, "expected one key"))
+            }
+            (Some(key), None, None) if is_key(key) => Ok(Self::Key(key.to_owned())),
+            (Some(_), None, None) => Err(Error::header(IDEMPOTENCY_KEY, "expected 1 to 255 visible ASCII characters")),
+            (Some(_), _, _) => Err(Error::header(IDEMPOTENCY_KEY, "a producer's batch needs no key, and takes none")),
+            (None, Some(_), None) => Err(Error::header(FIRST_SEQUENCE, "missing beside ponte-producer")),
+            (None, None, Some(_)) => Err(Error::header(PRODUCER, "missing beside ponte-first-sequence")),
+            (None, Some(uuid), Some(first)) => {
+                let uuid = Uuid::parse_str(uuid).map_err(|_| Error::header(PRODUCER, "expected a UUID"))?;
+                let first_sequence = first.parse().ok().filter(|first| *first >= 1);
+                let first_sequence =
+                    first_sequence.ok_or_else(|| Error::header(FIRST_SEQUENCE, "expected an integer from 1"))?;
+                Ok(Self::Producer { uuid, first_sequence })
+            }
+        }
+    }
+
+    /// What the marks mean for this body.
+    pub(crate) fn origin(self, form: Form, body: &[u8], rows: usize, is_single: bool) -> Result<Origin, Error> {
+        match self {
+            Self::None => Ok(Origin::Unmarked),
+            Self::Producer { .. } if is_single => {
+                Err(Error::header(PRODUCER, "only an array or NDJSON is a producer's batch"))
+            }
+            Self::Producer { first_sequence, .. } if first_sequence.checked_add_unsigned(rows as u64).is_none() => {
+                Err(Error::header(FIRST_SEQUENCE, "too large for so many rows"))
+            }
+            Self::Producer { uuid, first_sequence } => Ok(Origin::Producer { uuid, first_sequence }),
+            Self::Key(key) => {
+                let hash = Sha256::new().chain_update([form as u8]).chain_update(body);
+                Ok(Origin::Key { key, fingerprint: hash.finalize().into() })
+            }
+        }
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}

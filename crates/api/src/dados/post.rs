@@ -1,0 +1,106 @@
+//! `POST /dados`: parse all of it, hand it to the writer, answer what was stored.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use dados::{Dado, Inseridos, Timestamp, timestamp};
+
+use super::body::{self, BodyError, Form};
+use super::fault::Fault;
+use super::marks::Marks;
+use super::parse::{Parsed, parse};
+use crate::error::Error;
+use crate::router::App;
+use crate::store::{Batch, Failure, Outcome, Row};
+
+/// Tells a replayed answer from a new one.
+const REPLAYED: &str = "idempotency-replayed";
+/// A larger body is parsed on a thread of its own, so that it holds up nobody else's.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+/// What a row takes in memory beside its text.
+const ROW_BYTES: usize = 160;
+
+pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let form = body::form(&parts.headers)?;
+    let marks = Marks::read(&parts.headers)?;
+    let mut held = app.memory.reserve();
+    let body = body::collect(body, &mut held, app.body_bytes_max).await?;
+    if form == Form::Urlencoded && matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return Err(BodyError::LooksLikeJson.into());
+    }
+    let Parsed { rows, is_single } = parse_off_thread(form, body.clone()).await??;
+    held.grow(rows.len() * ROW_BYTES)?;
+    let origin = marks.origin(form, &body, rows.len(), is_single)?;
+    drop(body);
+    let single = rows.first().filter(|_| is_single).cloned();
+    let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
+    match single {
+        Some(row) => answer_one(&app, row, outcome).await,
+        None => answer_many(outcome),
+    }
+}
+
+async fn parse_off_thread(form: Form, body: Bytes) -> Result<Result<Parsed, Fault>, Failure> {
+    let now = Timestamp::now();
+    if body.len() <= INLINE_BYTES_MAX {
+        return Ok(parse(form, &body, now));
+    }
+    // It fails only if the parser panics, or at the very end of the program.
+    tokio::task::spawn_blocking(move || parse(form, &body, now)).await.map_err(|_| Failure::Unexpected)
+}
+
+async fn answer_one(app: &App, row: Row, outcome: Outcome) -> Result<Response, Error> {
+    match outcome {
+        Outcome::Stored { first_id, .. } => Ok(created(&dado(first_id, &row))),
+        Outcome::Replayed { first_id, .. } => {
+            let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
+            Ok(([(REPLAYED, "true")], created(&stored)).into_response())
+        }
+        Outcome::KeyReused => Err(Error::key_reused()),
+    }
+}
+
+fn answer_many(outcome: Outcome) -> Result<Response, Error> {
+    match outcome {
+        Outcome::Stored { first_id, inserted, duplicates } => {
+            let status = if inserted > 0 { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, Json(inseridos(first_id, inserted, duplicates))).into_response())
+        }
+        Outcome::Replayed { first_id, inserted } => {
+            let answer = (StatusCode::CREATED, [(REPLAYED, "true")], Json(inseridos(first_id, inserted, 0)));
+            Ok(answer.into_response())
+        }
+        Outcome::KeyReused => Err(Error::key_reused()),
+    }
+}
+
+fn created(dado: &Dado) -> Response {
+    (StatusCode::CREATED, [(LOCATION, format!("/dados/{}", dado.id))], Json(dado)).into_response()
+}
+
+fn dado(id: i64, row: &Row) -> Dado {
+    Dado {
+        id,
+        topico: row.topico.as_deref().map(str::to_owned),
+        valor: Some(row.valor.as_ref().to_owned()),
+        timestamp: Some(timestamp::sql_to_wire(&row.timestamp)),
+        qos: row.qos.map(i64::from),
+        retido: row.retido,
+        dup: row.dup,
+        formato: row.formato.map(|formato| formato.as_str().to_owned()),
+    }
+}
+
+fn inseridos(first_id: i64, inserted: u64, duplicates: u64) -> Inseridos {
+    let any = inserted > 0;
+    Inseridos {
+        inseridos: inserted,
+        duplicados: duplicates,
+        primeiro_id: any.then_some(first_id),
+        ultimo_id: any.then(|| first_id + inserted as i64 - 1),
+    }
+}

@@ -1,0 +1,233 @@
+//! What a client is told when something goes wrong: the only place that knows which error has which HTTP status.
+
+use std::any::Any;
+
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use dados::{Problem, problem};
+use tracing::{error, warn};
+
+use crate::auth::Denied;
+use crate::dados::body::BodyError;
+use crate::dados::fault::{Fault, Kind};
+use crate::dados::query::BadParameter;
+use crate::ingest::IngestError;
+use crate::limits::OutOfMemory;
+use crate::store::{Failure, StoreError};
+
+/// When to come back: soon for what passes by itself, later for what needs a person.
+const RETRY_SOON_S: u32 = 1;
+const RETRY_LATER_S: u32 = 30;
+
+/// The answer to a request that failed.
+#[derive(Debug)]
+pub(crate) struct Error {
+    problem: Box<Problem>,
+    retry_after_s: Option<u32>,
+}
+
+impl Error {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or_default().to_owned();
+        let problem = Problem { title, status: status.as_u16(), detail: Some(detail.into()), ..Problem::default() };
+        Self { problem: Box::new(problem), retry_after_s: None }
+    }
+
+    fn retry(mut self, after_s: u32) -> Self {
+        self.retry_after_s = Some(after_s);
+        self
+    }
+
+    fn field(mut self, field: impl Into<String>) -> Self {
+        self.problem.field = Some(field.into());
+        self
+    }
+
+    /// A header that is malformed or does not go with the rest.
+    pub(crate) fn header(name: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail).field(name)
+    }
+
+    /// No row has this id.
+    pub(crate) fn no_row(id: i64) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no row with the id {id}"))
+    }
+
+    /// The path's last part is no id.
+    pub(crate) fn bad_id() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "the id of a row is an integer").field("id")
+    }
+
+    /// An idempotency key came with other content than before.
+    pub(crate) fn key_reused() -> Self {
+        let detail = "this key was used for another request; take a new key for new data";
+        Self::new(StatusCode::CONFLICT, detail).field("idempotency-key")
+    }
+
+    /// A row that was answered for is not there any more.
+    pub(crate) fn replay_gone() -> Self {
+        Self::new(StatusCode::CONFLICT, "this request was stored before, and its row has been deleted since")
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let mut response = (status, [(CONTENT_TYPE, problem::MEDIA_TYPE)], body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full; nothing was stored").retry(RETRY_LATER_S)
+            }
+            Failure::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database is busy; try again").retry(RETRY_SOON_S)
+            }
+            Failure::Disk => {
+                let detail = "the database cannot be read or written; the log says why";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
+            }
+            Failure::Unexpected => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an error of ours; the log says more"),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        // A write's failure is logged by the writer; a read's ends here.
+        warn!(error = &error as &dyn std::error::Error, "read failed");
+        error.failure().into()
+    }
+}
+
+impl From<IngestError> for Error {
+    fn from(error: IngestError) -> Self {
+        let unavailable = |detail| Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_SOON_S);
+        match error {
+            IngestError::QueueFull => unavailable("too many requests wait to be stored; nothing was stored"),
+            IngestError::Closed => unavailable("the API is shutting down"),
+            IngestError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(_: OutOfMemory) -> Self {
+        let detail = "too many bytes wait to be stored; nothing was stored";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_SOON_S)
+    }
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        let status = match &error {
+            BodyError::OutOfMemory => return OutOfMemory.into(),
+            BodyError::MediaType | BodyError::Charset | BodyError::LooksLikeJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Broken => StatusCode::BAD_REQUEST,
+        };
+        let named = match &error {
+            BodyError::MediaType | BodyError::Charset | BodyError::LooksLikeJson => Some("content-type"),
+            _ => None,
+        };
+        let error = Self::new(status, error.to_string());
+        if let Some(header) = named { error.field(header) } else { error }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let status = match fault.kind {
+            Kind::Syntax => StatusCode::BAD_REQUEST,
+            Kind::Content => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
+        };
+        let mut error = Self::new(status, fault.detail);
+        error.problem.item = fault.item;
+        error.problem.field = fault.field;
+        (error.problem.line, error.problem.column) = fault.place.map(|place| (place.line, place.column)).unzip();
+        error
+    }
+}
+
+impl From<BadParameter> for Error {
+    fn from(bad: BadParameter) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, bad.detail).field(bad.name)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::new(StatusCode::FORBIDDEN, denied.to_string()).field(denied.header())
+    }
+}
+
+/// The answer to a request whose handler panicked.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    // The panic's own text went to standard error already.
+    error!("a handler panicked");
+    Error::from(Failure::Unexpected).into_response()
+}
+
+/// Gives the errors that axum and tower-http answer by themselves the form of all others.
+pub(crate) async fn uniform(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
+    if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE).is_some_and(is_problem) {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::NOT_FOUND => "there is nothing at this path",
+        // axum adds `Allow` further out.
+        StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method; see the header allow",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than API_BODY_BYTES_MAX",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "content-encoding: expected gzip, zstd or none",
+        _ => "the request cannot be answered",
+    };
+    let (mut parts, _) = response.into_parts();
+    let (form, body) = Error::new(status, detail).into_response().into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.extend(form.headers);
+    Response::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_layer_answers_gets_the_form_of_all_others() {
+        let plain = (StatusCode::PAYLOAD_TOO_LARGE, [(CONTENT_LENGTH, "21")], "length limit exceeded").into_response();
+        let response = uniform(plain).await;
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(response.headers()[CONTENT_TYPE], problem::MEDIA_TYPE);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!((problem.status, problem.title.as_str()), (413, "Payload Too Large"));
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_ours_and_tells_nothing() {
+        let response = panicked(Box::new("secret"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn what_is_full_says_when_to_come_back() {
+        for (failure, status) in [(Failure::Full, 507), (Failure::Busy, 503), (Failure::Disk, 503)] {
+            let response = Error::from(failure).into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert!(response.headers().contains_key(RETRY_AFTER));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! One log line a request, with an id that the client can quote.
+
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument as _, debug, debug_span, warn};
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken from a client, in bytes.
+const ID_BYTES_MAX: usize = 64;
+
+/// The outermost layer. The path is logged without its query, which may hold a user's data.
+pub(crate) async fn request(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
+    let span = debug_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros());
+    span.in_scope(|| match status {
+        500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
+        _ => debug!(%method, path, status, elapsed_us, "request"),
+    });
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+fn is_sound(id: &HeaderValue) -> bool {
+    (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+fn new_id() -> HeaderValue {
+    HeaderValue::try_from(Uuid::new_v4().simple().to_string()).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}

@@ -1,0 +1,42 @@
+//! Every route, limit and layer of the API, on one screen.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::auth::{self, Hosts};
+use crate::dados::{get as read, post as write};
+use crate::ingest::Ingest;
+use crate::limits::Memory;
+use crate::store::Reader;
+use crate::{error, health, observe};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) ingest: Ingest,
+    pub(crate) reader: Reader,
+    pub(crate) memory: Memory,
+    pub(crate) body_bytes_max: usize,
+}
+
+pub(crate) fn router(app: App, hosts: Hosts) -> Router {
+    let wire_bytes_max = app.body_bytes_max;
+    Router::new()
+        .route("/dados", post(write::create).get(read::list))
+        .route("/dados/{id}", get(read::one))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .with_state(app)
+        // From here on the last layer is the outermost. `write::create` limits the bytes after decompression, their
+        // sum over all requests, and the time that a body takes.
+        .layer(RequestDecompressionLayer::new())
+        .layer(RequestBodyLimitLayer::new(wire_bytes_max))
+        .layer(from_fn_with_state(hosts, auth::guard))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(map_response(error::uniform))
+        .layer(from_fn(observe::request))
+}

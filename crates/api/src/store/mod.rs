@@ -1,0 +1,182 @@
+//! Where rows are kept: what the rest of the program may ask of a database, blind to HTTP and to SQL.
+//!
+//! - [`sqlite`]: the one database so far
+
+mod sqlite;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dados::{Dado, Formato};
+use service::{Exit, Fatal};
+use uuid::Uuid;
+
+pub(crate) use sqlite::{Reader, Writer, inspect};
+
+/// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) valor: Arc<str>,
+    /// In the database's form.
+    pub(crate) timestamp: Arc<str>,
+    pub(crate) topico: Option<Arc<str>>,
+    pub(crate) qos: Option<u8>,
+    pub(crate) retido: Option<bool>,
+    pub(crate) dup: Option<bool>,
+    pub(crate) formato: Option<Formato>,
+}
+
+/// The rows of one request: all are stored or none.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) origin: Origin,
+}
+
+/// How a batch is told from its own repetition.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// It is not.
+    Unmarked,
+    /// By the sequence of each row: the first row has `first_sequence`, from 1, and the last fits an `i64` too.
+    Producer { uuid: Uuid, first_sequence: i64 },
+    /// By a key of the client's choice; the same key must come with the same content.
+    Key { key: String, fingerprint: [u8; 32] },
+}
+
+/// What became of a batch whose transaction was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// `inserted` rows have the ids from `first_id` on; `duplicates` were there before.
+    Stored { first_id: i64, inserted: u64, duplicates: u64 },
+    /// The key was used before for the same content, which was stored so.
+    Replayed { first_id: i64, inserted: u64 },
+    /// The key was used before for other content; nothing was stored.
+    KeyReused,
+}
+
+/// Which rows to read: newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Only rows of exactly this topic.
+    pub(crate) topico: Option<String>,
+    /// Only rows with smaller ids.
+    pub(crate) before_id: i64,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// What was selected, as far as one page goes.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Dado>,
+    /// Whether more rows are selected than the page has.
+    pub(crate) has_more: bool,
+}
+
+/// Why the database did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// No space left on the disk.
+    #[error("the disk is full")]
+    Full(#[source] sqlx::Error),
+    /// Another program holds the database, or all readers are at work.
+    #[error("the database is busy")]
+    Busy(#[source] sqlx::Error),
+    /// The disk or the file fails.
+    #[error("the database cannot be read or written")]
+    Disk(#[source] sqlx::Error),
+    /// A read took longer than it may.
+    #[error("the read took too long")]
+    Slow,
+    /// Anything else: a bug.
+    #[error("unexpected database error")]
+    Unexpected(#[source] sqlx::Error),
+}
+
+/// [`StoreError`] without its cause, which is logged once though every request of a failed transaction is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Full,
+    Busy,
+    Disk,
+    Unexpected,
+}
+
+impl StoreError {
+    pub(crate) fn failure(&self) -> Failure {
+        match self {
+            Self::Full(_) => Failure::Full,
+            Self::Busy(_) | Self::Slow => Failure::Busy,
+            Self::Disk(_) => Failure::Disk,
+            Self::Unexpected(_) => Failure::Unexpected,
+        }
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("postgres is not supported yet; expected sqlite:FILE, such as sqlite:dados.db")]
+    Postgres,
+    #[error("{0}")]
+    Url(String),
+    #[error("sqlite::memory: is not supported: the writer and the readers would each see a database of their own")]
+    Memory,
+    #[error("cannot open or make {path}: {source}", path = path.display())]
+    Path { path: PathBuf, source: std::io::Error },
+    #[error("{} is in use by another ponte-api", .0.display())]
+    InUse(PathBuf),
+    #[error("{} is locked by another program", .0.display())]
+    Locked(PathBuf),
+    #[error("{} is not an SQLite database, or is damaged", .0.display())]
+    NotADatabase(PathBuf),
+    #[error("{path} was last used by a newer version of ponte-api (migration {version}); start that version", path = path.display())]
+    Newer { path: PathBuf, version: i64 },
+    #[error("the table dados in {path} cannot be taken over: {problem}", path = path.display())]
+    Foreign { path: PathBuf, problem: String },
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Unwritable { path: PathBuf, source: sqlx::Error },
+    #[error("cannot prepare {path}: {source}", path = path.display())]
+    Migration { path: PathBuf, source: sqlx::migrate::MigrateError },
+}
+
+impl From<OpenError> for Fatal {
+    fn from(error: OpenError) -> Self {
+        let exit = match &error {
+            OpenError::Postgres | OpenError::Url(_) | OpenError::Memory => {
+                return Self::setting("DATABASE_URL", error);
+            }
+            OpenError::Path { .. } | OpenError::Unwritable { .. } => Exit::CantCreate,
+            OpenError::InUse(_) | OpenError::Locked(_) => Exit::Locked,
+            OpenError::NotADatabase(_)
+            | OpenError::Newer { .. }
+            | OpenError::Foreign { .. }
+            | OpenError::Migration { .. } => Exit::Data,
+        };
+        Self::new(exit, error)
+    }
+}
+
+/// The database that a URL names, opened by nobody yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Location {
+    /// The file.
+    pub(crate) path: PathBuf,
+    options: sqlx::sqlite::SqliteConnectOptions,
+}
+
+/// Reads `DATABASE_URL`; the scheme picks the database.
+pub(crate) fn locate(url: &str) -> Result<Location, OpenError> {
+    match url.split_once(':') {
+        Some(("sqlite", _)) => sqlite::locate(url),
+        Some(("postgres" | "postgresql", _)) => Err(OpenError::Postgres),
+        // The URL is not repeated: it may hold a password.
+        _ => Err(OpenError::Url("expected sqlite:FILE, such as sqlite:dados.db".to_owned())),
+    }
+}
+
+/// Opens a database for this process alone: makes, adopts or migrates it.
+pub(crate) async fn connect(url: &str, readers: u32) -> Result<(Writer, Reader), OpenError> {
+    sqlite::open(locate(url)?, readers).await
+}

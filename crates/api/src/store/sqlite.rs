@@ -1,0 +1,180 @@
+//! SQLite: how a file is located, opened for one process, made or brought up to date, and what its errors mean.
+//!
+//! - [`write`]: the one connection that writes
+//! - [`insert`]: rows into multi-row statements
+//! - [`read`]: the pool of read-only connections
+//! - [`adopt`]: a database that the seed's script made becomes ours
+//! - [`lock`]: one API a database
+
+mod adopt;
+mod insert;
+mod lock;
+mod read;
+mod write;
+
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use self::adopt::{AdoptError, MIGRATOR};
+use self::lock::OwnerLock;
+pub(crate) use self::read::Reader;
+pub(crate) use self::write::Writer;
+use super::{Location, OpenError, StoreError};
+
+/// How long a statement waits for a lock that another program holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the write-ahead log shrinks to after a long read held it up.
+const WAL_BYTES_KEPT: u64 = 64 << 20;
+
+/// Reads `sqlite:FILE`, `sqlite://FILE`, and `?mode=rw` or `?mode=rwc`, which change nothing.
+pub(super) fn locate(url: &str) -> Result<Location, OpenError> {
+    let (file, parameters) = url.split_once('?').unwrap_or((url, ""));
+    if file.ends_with(":memory:") || parameters.contains("mode=memory") {
+        return Err(OpenError::Memory);
+    }
+    if !matches!(parameters, "" | "mode=rw" | "mode=rwc") {
+        return Err(OpenError::Url("sqlite: takes no parameter but mode=rwc".to_owned()));
+    }
+    let options = SqliteConnectOptions::from_str(file).map_err(|error| OpenError::Url(error.to_string()))?;
+    let path = options.get_filename().to_owned();
+    if path.as_os_str().is_empty() {
+        return Err(OpenError::Url("expected sqlite:FILE, such as sqlite:dados.db".to_owned()));
+    }
+    Ok(Location { path, options: options.busy_timeout(BUSY_TIMEOUT).disable_statement_logging() })
+}
+
+/// Opens the file for this process alone; makes it, adopts it or migrates it.
+pub(super) async fn open(Location { path, options }: Location, readers: u32) -> Result<(Writer, Reader), OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::Path { path, source: std::io::ErrorKind::IsADirectory.into() });
+    }
+    let lock = OwnerLock::acquire(&path)?;
+    let write = options
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string());
+    let mut conn = write.connect().await.map_err(|error| open_error(&path, error))?;
+    adopt::adopt(&mut conn).await.map_err(|error| adopt_error(&path, error))?;
+    adopt::migrate(&mut conn).await.map_err(|error| migrate_error(&path, error))?;
+    let reader = Reader::open(options, readers).await.map_err(|error| open_error(&path, error))?;
+    Ok((Writer::new(write, conn, lock), reader))
+}
+
+/// Looks at the file for `check` without changing it: the line to print.
+pub(crate) async fn inspect(Location { path, options }: &Location) -> Result<String, OpenError> {
+    if OwnerLock::is_held(path) {
+        return Err(OpenError::InUse(path.clone()));
+    }
+    if !path.exists() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return match std::fs::read_dir(parent) {
+            Ok(_) => Ok(format!("{} is not there yet; serve makes it", path.display())),
+            Err(source) => Err(OpenError::Path { path: path.clone(), source }),
+        };
+    }
+    let read = async {
+        let mut conn = options.clone().read_only(true).connect().await?;
+        let table = sqlx::query("select 1 from sqlite_master where name = '_sqlx_migrations'");
+        let version: Option<i64> = match table.fetch_optional(&mut conn).await? {
+            None => None,
+            Some(_) => sqlx::query_scalar("select max(version) from _sqlx_migrations").fetch_one(&mut conn).await?,
+        };
+        conn.close().await?;
+        Ok(version)
+    };
+    let version = read.await.map_err(|error| open_error(path, error))?;
+    match version {
+        None => Ok(format!("{} is there; serve will add to it what it lacks", path.display())),
+        Some(version) if MIGRATOR.version_exists(version) => Ok(format!("{} is ready", path.display())),
+        Some(version) => Err(OpenError::Newer { path: path.clone(), version }),
+    }
+}
+
+/// SQLite's primary result codes, of which sqlx shows the extended ones.
+mod code {
+    pub(super) const PERM: i32 = 3;
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
+    pub(super) const READONLY: i32 = 8;
+    pub(super) const IOERR: i32 = 10;
+    pub(super) const CORRUPT: i32 = 11;
+    pub(super) const FULL: i32 = 13;
+    pub(super) const CANTOPEN: i32 = 14;
+    pub(super) const NOTADB: i32 = 26;
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// What an error means to whoever reads or writes.
+fn store_error(error: sqlx::Error) -> StoreError {
+    match (primary_code(&error), &error) {
+        (Some(code::FULL), _) => StoreError::Full(error),
+        (Some(code::BUSY | code::LOCKED), _) | (_, sqlx::Error::PoolTimedOut) => StoreError::Busy(error),
+        (Some(code::PERM | code::READONLY | code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB), _)
+        | (_, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed) => StoreError::Disk(error),
+        _ => StoreError::Unexpected(error),
+    }
+}
+
+/// What an error means to whoever starts the program.
+fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    match primary_code(&error) {
+        Some(code::BUSY | code::LOCKED) => OpenError::Locked(path),
+        Some(code::NOTADB | code::CORRUPT) => OpenError::NotADatabase(path),
+        _ => OpenError::Unwritable { path, source: error },
+    }
+}
+
+fn adopt_error(path: &Path, error: AdoptError) -> OpenError {
+    match error {
+        AdoptError::Foreign(problem) => OpenError::Foreign { path: path.to_owned(), problem },
+        AdoptError::Sql(error) => open_error(path, error),
+        AdoptError::Migration(error) => migrate_error(path, error),
+    }
+}
+
+fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(version) => OpenError::Newer { path: path.to_owned(), version },
+        MigrateError::Execute(error) => open_error(path, error),
+        MigrateError::ExecuteMigration(error, _) if primary_code(&error) != Some(1) => open_error(path, error),
+        source => OpenError::Migration { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_file_or_says_what_is_wrong() {
+        for (url, path) in [
+            ("sqlite:dados.db", "dados.db"),
+            ("sqlite://dados.db", "dados.db"),
+            ("sqlite:///data/dados.db?mode=rwc", "/data/dados.db"),
+            ("sqlite:um%20nome.db", "um nome.db"),
+        ] {
+            assert_eq!(locate(url).unwrap().path, Path::new(path), "{url}");
+        }
+        for url in
+            ["sqlite::memory:", "sqlite://:memory:", "sqlite://?mode=memory", "sqlite:x?mode=memory&cache=shared"]
+        {
+            assert!(matches!(locate(url), Err(OpenError::Memory)), "{url} was taken");
+        }
+        for url in ["sqlite:", "sqlite://", "sqlite:a.db?mode=ro", "sqlite:a.db?immutable=1"] {
+            assert!(matches!(locate(url), Err(OpenError::Url(_))), "{url} was taken");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The pool of read-only connections.
+
+use std::time::Duration;
+
+use dados::{Dado, timestamp};
+use futures_util::TryStreamExt as _;
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::store_error;
+use crate::store::{Page, Selection, StoreError};
+
+/// How long a read may wait for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read may take in all.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Text of a page; it ends with the row that goes beyond.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// What `dado` reads. Other programs may have written any type into any column, bytes that are no UTF-8 included:
+/// the casts leave nothing to chance.
+const SELECT: &str = "select id, cast(cast(topico as text) as blob), cast(cast(valor as text) as blob),
+    cast(cast(timestamp as text) as blob), cast(qos as integer), cast(retido as integer), cast(dup as integer),
+    cast(cast(formato as text) as blob) from dados";
+
+/// Reads committed rows.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pool: SqlitePool,
+}
+
+impl Reader {
+    pub(super) async fn open(options: SqliteConnectOptions, connections_max: u32) -> Result<Self, sqlx::Error> {
+        // At least one connection stays open for the process's life: the last one to close would delete the log and
+        // the shared memory, which a Metabase with a read-only mount cannot do without.
+        let pool = PoolOptions::new()
+            .min_connections(1)
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// One row.
+    pub(crate) async fn get(&self, id: i64) -> Result<Option<Dado>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(format!("{SELECT} where id = ?"))).bind(id);
+        let row = bounded(query.fetch_optional(&self.pool)).await?;
+        row.as_ref().map(dado).transpose().map_err(store_error)
+    }
+
+    /// The selected rows, newest first, up to the selection's limit and [`PAGE_BYTES_MAX`].
+    pub(crate) async fn list(&self, selection: &Selection) -> Result<Page, StoreError> {
+        let query = match &selection.topico {
+            // Served by the index `dados_topico`, whose entries end in the id: no sort.
+            Some(topico) => sqlx::query(AssertSqlSafe(by_topic())).bind(topico),
+            None => sqlx::query(AssertSqlSafe(format!("{SELECT} where id < ? order by id desc limit ?"))),
+        };
+        let rows_max = selection.limit as usize;
+        // One row more than asked for tells whether there is a next page.
+        let mut selected = query.bind(selection.before_id).bind(selection.limit + 1).fetch(&self.pool);
+        let read = async {
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = selected.try_next().await? {
+                if rows.len() == rows_max || bytes > PAGE_BYTES_MAX {
+                    return Ok(Page { rows, has_more: true });
+                }
+                let row = dado(&row)?;
+                bytes += row.valor.as_ref().map_or(0, String::len) + row.topico.as_ref().map_or(0, String::len);
+                rows.push(row);
+            }
+            Ok(Page { rows, has_more: false })
+        };
+        bounded(read).await
+    }
+
+    /// Waits for the reads under way, then closes.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn by_topic() -> String {
+    format!("{SELECT} where topico = ? and id < ? order by id desc limit ?")
+}
+
+async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(READ_TIMEOUT, read).await {
+        Ok(result) => result.map_err(store_error),
+        Err(_) => Err(StoreError::Slow),
+    }
+}
+
+fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
+    let text = |column: usize| -> Result<Option<String>, sqlx::Error> {
+        let bytes: Option<Vec<u8>> = row.try_get(column)?;
+        Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }))
+    };
+    let flag = |column: usize| -> Result<Option<bool>, sqlx::Error> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.map(|number| number != 0))
+    };
+    Ok(Dado {
+        id: row.try_get(0)?,
+        topico: text(1)?,
+        valor: text(2)?,
+        timestamp: text(3)?.map(|stored| timestamp::sql_to_wire(&stored)),
+        qos: row.try_get(4)?,
+        retido: flag(5)?,
+        dup: flag(6)?,
+        formato: text(7)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::adopt;
+    use sqlx::{Connection as _, SqliteConnection};
+
+    #[tokio::test]
+    async fn the_rows_of_a_topic_are_read_from_its_index_without_a_sort() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        adopt::migrate(&mut conn).await.unwrap();
+        let sql = format!("explain query plan {}", by_topic());
+        let plan = sqlx::query(AssertSqlSafe(sql)).bind("a").bind(9).bind(1).fetch_all(&mut conn).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert_eq!(plan, ["SEARCH dados USING INDEX dados_topico (topico=? AND rowid<?)"]);
+    }
+
+    #[tokio::test]
+    async fn whatever_another_program_wrote_is_shown() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        adopt::migrate(&mut conn).await.unwrap();
+        sqlx::raw_sql("insert into dados (valor, timestamp, qos, dup) values (null, null, 'x', 'y'), (x'61ff', 1700000000, 1.5, 1)")
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        let rows = sqlx::query(AssertSqlSafe(format!("{SELECT} order by id"))).fetch_all(&mut conn).await.unwrap();
+        let rows: Vec<Dado> = rows.iter().map(|row| dado(row).unwrap()).collect();
+        assert_eq!(
+            (&rows[0].valor, &rows[0].timestamp, rows[0].qos, rows[0].dup),
+            (&None, &None, Some(0), Some(false))
+        );
+        assert_eq!(rows[1].valor.as_deref(), Some("a\u{fffd}"));
+        assert_eq!(rows[1].timestamp.as_deref(), Some("1700000000"));
+    }
+}
