@@ -123,44 +123,64 @@ impl Capture {
     fn run(&mut self, mut queue: Receiver<Item>) {
         let mut batch = Vec::new();
         while let Some(item) = queue.blocking_recv() {
-            let mut bytes = 0;
-            let mut next = Some(item);
-            // No lingering: while one commit runs, the next one fills.
-            while let Some(item) = next {
-                bytes += item.bytes();
-                let finish = matches!(item, Item::Finish);
-                if !(self.finishing && item.owes_ack()) {
-                    batch.push(item);
-                }
-                if finish || batch.len() >= COMMIT_MESSAGES_MAX || bytes >= COMMIT_BYTES_MAX {
-                    break;
-                }
-                next = queue.try_recv().ok();
-            }
-            if !self.commit(&batch) {
+            self.collect(item, &mut queue, &mut batch);
+            if !self.settle(&mut batch) {
                 break;
             }
-            self.gate.ack(batch.iter().filter_map(Item::ack));
-            if batch.iter().any(|item| matches!(item, Item::Finish)) {
-                self.finishing = true;
-                self.gate.disconnect();
-            }
-            batch.clear();
         }
-        // A disk that refuses until shutdown: nothing more is acknowledged, so the broker keeps it.
+        // Where the disk refused until shutdown, the rest is not acknowledged: the broker keeps it.
         self.gate.disconnect();
     }
 
-    /// Makes the batch durable, however long it takes; false when shutdown comes first.
-    fn commit(&mut self, batch: &[Item]) -> bool {
-        let messages = batch.iter().filter_map(Item::message);
-        if messages.clone().next().is_none() {
-            return true;
+    /// Takes what is there already. No lingering: while one commit runs, the next one fills.
+    fn collect(&self, first: Item, queue: &mut Receiver<Item>, batch: &mut Vec<Item>) {
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(item) = next {
+            bytes += item.bytes();
+            let finish = matches!(item, Item::Finish);
+            if !(self.finishing && item.owes_ack()) {
+                batch.push(item);
+            }
+            if finish || batch.len() >= COMMIT_MESSAGES_MAX || bytes >= COMMIT_BYTES_MAX {
+                break;
+            }
+            next = queue.try_recv().ok();
         }
+    }
+
+    /// Makes the batch durable, then acknowledges it, part by part where space is short; false when shutdown comes first.
+    fn settle(&mut self, batch: &mut Vec<Item>) -> bool {
+        while !batch.is_empty() {
+            let Some(durable) = self.commit(batch) else { return false };
+            self.gate.ack(batch[..durable].iter().filter_map(Item::ack));
+            if batch[..durable].iter().any(|item| matches!(item, Item::Finish)) {
+                self.finishing = true;
+                self.gate.disconnect();
+            }
+            batch.drain(..durable);
+        }
+        true
+    }
+
+    /// Makes items from the start of the batch durable, however long it takes: how many, or none at shutdown.
+    ///
+    /// When the spool refuses, half as many are tried: a batch may be larger than all the space there is.
+    fn commit(&mut self, batch: &[Item]) -> Option<usize> {
+        let mut count = batch.len();
         let mut logged: Option<Instant> = None;
         loop {
-            let fault = match self.writer.append(messages.clone()) {
+            let messages = batch[..count].iter().filter_map(Item::message);
+            let appended = match messages.clone().next() {
+                Some(_) => self.writer.append(messages),
+                None => return Some(count),
+            };
+            let fault = match appended {
                 Ok(_) => break,
+                Err(_) if count > 1 => {
+                    count /= 2;
+                    continue;
+                }
                 Err(fault) => fault,
             };
             self.status.spool_failed(&fault);
@@ -174,7 +194,7 @@ impl Capture {
                 }
             }
             if self.token.is_cancelled() {
-                return false;
+                return None;
             }
             self.writer.wait_for_space(DISK_RETRY);
         }
@@ -182,7 +202,7 @@ impl Capture {
             info!("the spool takes messages again");
         }
         self.status.spool_recovered();
-        true
+        Some(count)
     }
 }
 

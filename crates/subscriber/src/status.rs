@@ -49,6 +49,8 @@ struct Broker {
 
 #[derive(Serialize)]
 struct Spool {
+    /// Messages stored since the spool was made.
+    captured: u64,
     waiting: u64,
     bytes: u64,
     bytes_max: u64,
@@ -121,6 +123,7 @@ impl Status {
                 subscription_faults: parts.subscription_faults.clone(),
             },
             spool: Spool {
+                captured: usage.next_sequence - 1,
                 waiting: usage.waiting,
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,

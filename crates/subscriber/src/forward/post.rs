@@ -18,6 +18,8 @@ use crate::config::Api;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request with its answer; the API commits a full batch in far less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Shorter than the API keeps an idle connection, so that a request never meets one that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most of an answer that is read: a confirmation or a problem is far shorter.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -68,6 +70,7 @@ impl Client {
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("ponte-subscriber/", env!("CARGO_PKG_VERSION")))
             .build()

@@ -157,6 +157,12 @@ impl Shared {
         SEGMENT_BYTES_MAX.min(self.settings.bytes_max / SEGMENTS_MIN)
     }
 
+    /// Whether the API has everything.
+    fn drained(&self) -> bool {
+        let state = self.state();
+        state.cursor.acked + 1 == state.next_sequence
+    }
+
     /// Removes the segments that the cursor has passed, all but the last.
     fn release(&self) -> io::Result<()> {
         let mut state = self.state();

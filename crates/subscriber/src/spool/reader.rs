@@ -84,6 +84,8 @@ impl Reader {
         let mut segments = state.segments.iter().skip_while(|segment| segment.first_sequence < self.at.first_sequence);
         let mut segment = segments.next()?;
         if segment.first_sequence == self.at.first_sequence && self.at.offset >= segment.durable_bytes {
+            // Read to its end: an open descriptor would keep a removed segment's space from a full disk.
+            self.file = None;
             segment = segments.next()?;
         }
         if segment.first_sequence != self.at.first_sequence {

@@ -1,7 +1,7 @@
 //! Appends frames; what it says is stored is on the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Writer {
             // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
             // file cut back to its last durable byte is trusted again.
             self.active.file = None;
-            return Err(error.into());
+            return if self.give_up_segment(&error)? { self.append(messages) } else { Err(error.into()) };
         }
         self.active.offset += size;
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
@@ -102,13 +102,27 @@ impl Writer {
         if self.shared.sync_wanted() { file.sync_data() } else { Ok(()) }
     }
 
+    /// On a full disk with everything delivered, the active segment itself is what can be given back.
+    fn give_up_segment(&mut self, error: &io::Error) -> io::Result<bool> {
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let next_sequence = self.shared.state().next_sequence;
+        if !full || self.active.offset == 0 || !self.shared.drained() {
+            return Ok(false);
+        }
+        self.mend()?;
+        self.begin_segment(next_sequence)?;
+        self.shared.release()?;
+        Ok(true)
+    }
+
     /// Checks the limit, rotates where due; gives the next sequence.
     fn make_room(&mut self, size: u64) -> Result<u64, AppendError> {
         let bytes_max = self.shared.settings.bytes_max;
-        let (bytes, next_sequence, drained) = {
+        let (bytes, next_sequence) = {
             let state = self.shared.state();
-            (state.bytes(), state.next_sequence, state.cursor.acked + 1 == state.next_sequence)
+            (state.bytes(), state.next_sequence)
         };
+        let drained = self.shared.drained();
         let full = bytes + size > bytes_max;
         let rotate = self.active.offset > 0
             && (self.active.offset + size > self.shared.segment_bytes_max() || (full && drained));
