@@ -1,1 +1,58 @@
-//! stub
+//! Runs the whole system, for the demo, the benches and the tests with real processes.
+//!
+//! - [`binaries`]: builds the two products and finds them
+//! - [`process`]: a child process with its log, killed when dropped
+//! - [`broker`]: brokers to run it against
+//! - [`system`]: the API and the subscriber as processes, on free ports and fresh directories
+//! - [`publish`]: publishes messages, and waits until the broker has them
+//! - [`rows`]: reads everything back through `GET /dados`
+//! - [`certs`]: a certificate authority for tests
+//! - [`sensors`]: simulated ones, for the demo
+
+pub mod binaries;
+pub mod broker;
+pub mod certs;
+pub mod process;
+pub mod publish;
+pub mod rows;
+pub mod sensors;
+pub mod system;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+/// How long anything may take before a test gives up: far longer than it ever needs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the absence of mosquitto is a failure instead of a skipped test: CI sets it.
+pub const REQUIRE_SERVICES: &str = "PONTE_REQUIRE_SERVICES";
+
+/// A port of loopback that was free a moment ago, for programs that are told their port.
+pub fn free_addr() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Asks again and again until `probe` gives a value; fails with `what` after `patience`.
+pub async fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = probe().await? {
+            return Ok(value);
+        }
+        if began.elapsed() > patience {
+            bail!("{what}: not within {patience:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// TLS for every HTTP and MQTT client of this process; call it once at the start, again does no harm.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,57 @@
+//! Reads everything back through `GET /dados`, as a user would.
+
+use anyhow::{Context as _, ensure};
+use dados::Dado;
+use reqwest::header::LINK;
+
+/// The most rows of one page.
+const PAGE: usize = 10_000;
+
+/// What an API serves.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Rows {
+    /// Of the API at this base, without a final slash.
+    pub fn new(base: &str) -> Self {
+        Self { base: base.to_owned(), client: reqwest::Client::new() }
+    }
+
+    /// Every row, oldest first, following the pages' links.
+    pub async fn all(&self) -> anyhow::Result<Vec<Dado>> {
+        let mut rows: Vec<Dado> = Vec::new();
+        let mut next = Some(format!("/dados?limite={PAGE}"));
+        while let Some(path) = next {
+            let response = self.client.get(format!("{}{path}", self.base)).send().await?;
+            ensure!(response.status().is_success(), "{path}: {}", response.status());
+            next = response.headers().get(LINK).map(|link| target(link.to_str().unwrap_or_default())).transpose()?;
+            rows.extend(serde_json::from_str::<Vec<Dado>>(&response.text().await?)?);
+        }
+        rows.reverse();
+        Ok(rows)
+    }
+
+    /// The stored values of one topic, oldest first.
+    pub async fn values(&self, topic: &str) -> anyhow::Result<Vec<String>> {
+        let of_topic = |row: Dado| (row.topico.as_deref() == Some(topic)).then_some(row.valor).flatten();
+        Ok(self.all().await?.into_iter().filter_map(of_topic).collect())
+    }
+
+    /// The newest row's id; 0 where there is none. With one writer that never deletes it counts the rows.
+    pub async fn newest_id(&self) -> anyhow::Result<i64> {
+        let response = self.client.get(format!("{}/dados?limite=1", self.base)).send().await?;
+        let rows: Vec<Dado> = serde_json::from_str(&response.error_for_status()?.text().await?)?;
+        Ok(rows.first().map_or(0, |row| row.id))
+    }
+}
+
+/// The path and query of `<…>; rel="next"` (RFC 8288 §3).
+fn target(link: &str) -> anyhow::Result<String> {
+    let inner = link.strip_prefix('<').and_then(|rest| rest.split_once('>')).context("no target in Link")?;
+    ensure!(inner.1.contains("rel=\"next\""), "another link: {link}");
+    let target = inner.0;
+    Ok(target.find("/dados").map_or(target, |at| &target[at..]).to_owned())
+}

@@ -1,0 +1,86 @@
+//! What the documents say of the settings is what the programs have.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use super::Result;
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Name and default of every setting of both products.
+fn settings() -> BTreeSet<(String, String)> {
+    let commands = [ponte_subscriber::config::Cli::command(), ponte_api::config::Cli::command()];
+    let setting = |arg: &clap::Arg| {
+        let defaults: Vec<_> =
+            arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        Some((arg.get_env()?.to_str()?.to_owned(), defaults.join(",")))
+    };
+    commands.iter().flat_map(|command| command.get_arguments().filter_map(setting).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn the_example_has_every_setting_with_its_default_and_a_reason() -> Result {
+    let text = fs::read_to_string(repository().join(".env.example"))?;
+    let mut listed = BTreeSet::new();
+    let mut before = "";
+    for line in text.lines() {
+        let line_without_mark = line.strip_prefix('#').unwrap_or(line);
+        if let Some((name, value)) = line_without_mark.split_once('=')
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
+        {
+            assert!(before.starts_with("# "), "{name} has no line that says why");
+            listed.insert((name.to_owned(), value.to_owned()));
+        }
+        before = line;
+    }
+    let ours: BTreeSet<_> = settings();
+    let missing: Vec<_> = ours
+        .iter()
+        .filter(|(name, default)| {
+            !listed.iter().any(|(listed, value)| listed == name && (value == default || default.is_empty()))
+        })
+        .collect();
+    assert!(missing.is_empty(), ".env.example lacks these, or has another default: {missing:?}");
+    let names: BTreeSet<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
+    let unknown: Vec<_> = listed
+        .iter()
+        .filter(|(name, _)| service::settings::KNOWN.contains(&name.as_str()) && !names.contains(name.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    Ok(())
+}
+
+#[test]
+fn every_known_setting_belongs_to_a_product() {
+    let names: BTreeSet<_> = settings().into_iter().map(|(name, _)| name).collect();
+    let orphans: Vec<_> = service::settings::KNOWN.iter().filter(|known| !names.contains(**known)).collect();
+    assert!(orphans.is_empty(), "{orphans:?}");
+}
+
+#[test]
+fn both_readmes_have_the_same_commands_and_headings() -> Result {
+    let outline = |name: &str| -> Result<(Vec<String>, Vec<usize>)> {
+        let text = fs::read_to_string(repository().join(name))?;
+        let mut commands = Vec::new();
+        let mut headings = Vec::new();
+        let mut fenced = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                fenced = !fenced;
+            } else if fenced {
+                commands.push(line.split(" # ").next().unwrap_or_default().trim_end().to_owned());
+            } else if line.starts_with('#') {
+                headings.push(line.bytes().take_while(|byte| *byte == b'#').count());
+            }
+        }
+        Ok((commands, headings))
+    };
+    assert_eq!(outline("README.md")?, outline("README.pt-BR.md")?);
+    Ok(())
+}

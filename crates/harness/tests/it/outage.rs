@@ -1,0 +1,228 @@
+//! Kills, restarts and full spools: nothing that was acknowledged is lost.
+
+use std::fs;
+use std::io::Write as _;
+
+use harness::PATIENCE;
+use harness::publish::{Outgoing, numbered, publish};
+use tokio::task::JoinSet;
+
+use super::{Result, System, assert_none_missing, numbers, segments};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_killed_in_mid_stream_loses_nothing() -> Result {
+    const COUNT: usize = 20_000;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let broker = system.broker.addr();
+    let mut publishing = JoinSet::new();
+    publishing.spawn(publish(broker, numbered("fluxo", 0, COUNT, 1)));
+    let rows = system.api.rows();
+    for kill in 1..=4 {
+        let some_more = async || Ok((rows.newest_id().await? >= kill * 2000).then_some(()));
+        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        system.subscriber.process()?.kill()?;
+        system.subscriber.restart()?;
+    }
+    publishing.join_next().await.expect("one task")??;
+    let all = (COUNT - 1).to_string();
+    let last = async || Ok(rows.values("fluxo").await?.contains(&all).then_some(()));
+    harness::eventually("the last one is stored", PATIENCE, last).await?;
+    system.subscriber.drained().await?;
+    let stored = rows.all().await?;
+    let values: Vec<_> = stored.iter().filter_map(|row| row.valor.clone()).collect();
+    assert_none_missing(&values, COUNT);
+    // P2: what came twice is marked.
+    let mut seen = std::collections::HashSet::new();
+    let unmarked = stored.iter().filter(|row| !seen.insert(row.valor.clone()) && row.dup != Some(true)).count();
+    assert_eq!(unmarked, 0, "repetitions without dup");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_away_for_fifty_thousand_messages_misses_none() -> Result {
+    const BEFORE: usize = 1_000;
+    const COUNT: usize = 51_000;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let broker = system.broker.addr();
+    publish(broker, numbered("fluxo", 0, BEFORE, 1)).await?;
+    system.api.kill()?;
+    publish(broker, numbered("fluxo", BEFORE, COUNT - BEFORE, 1)).await?;
+    // The broker owes nothing: all of it is in the spool while the API is away.
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == COUNT).await?;
+    let status = system.subscriber.status().await?;
+    assert_eq!(status["ready"], true, "an outage of the API does not stop the capture: {status}");
+    assert!(status["spool"]["waiting"].as_u64() >= Some((COUNT - BEFORE) as u64), "{status}");
+    assert!(status["api"]["fault"].is_string(), "the outage is visible: {status}");
+    system.api.restart().await?;
+    assert_eq!(system.delivered("fluxo").await?, numbers(0, COUNT), "complete, in order, once");
+    assert_eq!(system.subscriber.status().await?["api"]["fault"], serde_json::Value::Null);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_killed_again_and_again_stores_every_message_once() -> Result {
+    const COUNT: usize = 20_000;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let mut publishing = JoinSet::new();
+    publishing.spawn(publish(system.broker.addr(), numbered("fluxo", 0, COUNT, 1)));
+    for kill in 1..=5 {
+        let rows = system.api.rows();
+        let some_more = async || Ok((rows.newest_id().await? >= kill * 1000).then_some(()));
+        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        system.api.kill()?;
+        system.api.restart().await?;
+    }
+    publishing.join_next().await.expect("one task")??;
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == COUNT).await?;
+    assert_eq!(system.delivered("fluxo").await?, numbers(0, COUNT), "P3: the HTTP hop is exactly once");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_is_found_again_with_its_session() -> Result {
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    publish(system.broker.addr(), numbered("fluxo", 0, 500, 1)).await?;
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == 500).await?;
+    system.broker.stop()?;
+    system.subscriber.until("the loss is visible", |status| status["ready"] == false).await?;
+    let status = system.subscriber.status().await?;
+    assert!(status["broker"]["fault"].is_string(), "{status}");
+    system.broker.restart().await?;
+    system.subscriber.until("the session is resumed", |status| status["broker"]["session_resumed"] == true).await?;
+    publish(system.broker.addr(), numbered("fluxo", 500, 500, 1)).await?;
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == 1000).await?;
+    assert_eq!(system.delivered("fluxo").await?, numbers(0, 1000));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_while_the_subscriber_is_stopped_arrives_later() -> Result {
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    publish(system.broker.addr(), numbered("fluxo", 0, 2_000, 1)).await?;
+    let end = system.subscriber.process()?.terminate()?;
+    assert_eq!(end.code(), Some(0));
+    publish(system.broker.addr(), numbered("fluxo", 2_000, 2_000, 1)).await?;
+    system.subscriber.restart()?;
+    system.subscriber.ready().await?;
+    assert_eq!(system.subscriber.status().await?["broker"]["session_resumed"], true);
+    let rows = system.api.rows();
+    let all = async || Ok((rows.newest_id().await? >= 4_000).then_some(()));
+    harness::eventually("all are stored", PATIENCE, all).await?;
+    assert_eq!(system.delivered("fluxo").await?, numbers(0, 4_000), "a clean stop repeats nothing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_whose_cursor_went_back_is_sent_again_and_stored_once() -> Result {
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let cursor = system.subscriber.spool().join("cursor");
+    let old = fs::read(&cursor)?;
+    publish(system.broker.addr(), numbered("fluxo", 0, 3_000, 1)).await?;
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == 3_000).await?;
+    assert_eq!(system.delivered("fluxo").await?.len(), 3_000);
+    system.subscriber.process()?.terminate()?;
+    fs::write(&cursor, old)?;
+    system.subscriber.restart()?;
+    system.subscriber.ready().await?;
+    assert!(system.subscriber.log().contains("waiting=3000"), "they are sent again: {}", system.subscriber.log());
+    assert_eq!(system.delivered("fluxo").await?, numbers(0, 3_000), "the API skips what it has");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_of_the_spool_costs_nothing_that_was_acknowledged() -> Result {
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    system.api.kill()?;
+    publish(system.broker.addr(), numbered("fluxo", 0, 1_000, 1)).await?;
+    system.subscriber.until("all are captured", |status| status["spool"]["captured"] == 1_000).await?;
+    system.subscriber.process()?.kill()?;
+    let last = segments(&system.subscriber.spool()).pop().expect("a segment");
+    fs::OpenOptions::new().append(true).open(last)?.write_all(b"PNT1 torn in the middle of a frame")?;
+    system.subscriber.restart()?;
+    system.subscriber.ready().await?;
+    assert!(system.subscriber.log().contains("torn write"), "{}", system.subscriber.log());
+    system.api.restart().await?;
+    publish(system.broker.addr(), numbered("fluxo", 1_000, 10, 1)).await?;
+    let rows = system.api.rows();
+    let all = async || Ok((rows.newest_id().await? >= 1_010).then_some(()));
+    harness::eventually("all are stored", PATIENCE, all).await?;
+    assert_none_missing(&system.delivered("fluxo").await?, 1_010);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_spool_stops_acknowledging_and_goes_on_by_itself() -> Result {
+    const COUNT: usize = 4_000;
+    let settings = [("SPOOL_MAX_BYTES", "128KiB"), ("MQTT_PACKET_BYTES_MAX", "32KiB")];
+    let Some(mut system) = System::start(&settings).await? else { return Ok(()) };
+    system.api.kill()?;
+    let message = |number: usize| Outgoing::new("fluxo", format!("{number:0>100}"), 1);
+    publish(system.broker.addr(), (0..COUNT).map(message).collect()).await?;
+    system.subscriber.until("the spool is full", |status| status["spool"]["fault"].is_string()).await?;
+    let status = system.subscriber.status().await?;
+    assert_eq!(status["ready"], false, "{status}");
+    assert!(status["spool"]["bytes"].as_u64() <= Some(128 << 10), "{status}");
+    system.api.restart().await?;
+    let rows = system.api.rows();
+    let all = async || Ok((rows.newest_id().await? >= COUNT as i64).then_some(()));
+    harness::eventually("all are stored", PATIENCE, all).await?;
+    let values = system.delivered("fluxo").await?;
+    let numbered: Vec<_> = values.iter().map(|value| value.trim_start_matches('0').to_owned()).collect();
+    let numbered: Vec<_> =
+        numbered.into_iter().map(|value| if value.is_empty() { "0".into() } else { value }).collect();
+    assert_none_missing(&numbered, COUNT);
+    system.subscriber.until("it is well again", |status| status["ready"] == true).await
+}
+
+/// Needs the right to mount; CI has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_the_spool_loses_nothing() -> Result {
+    const COUNT: usize = 8_000;
+    let Some(disk) = SmallDisk::mount("1m")? else { return Ok(()) };
+    let spool = disk.0.path().join("spool").display().to_string();
+    let Some(mut system) = System::start(&[("SPOOL_DIR", &spool)]).await? else { return Ok(()) };
+    system.api.kill()?;
+    let message = |number: usize| Outgoing::new("fluxo", format!("{number:0>200}"), 1);
+    publish(system.broker.addr(), (0..COUNT).map(message).collect()).await?;
+    system.subscriber.until("the disk is full", |status| status["spool"]["fault"].is_string()).await?;
+    let status = system.subscriber.status().await?;
+    assert_eq!(status["ready"], false, "{status}");
+    assert!(status["spool"]["fault"].as_str().is_some_and(|fault| fault.contains("No space left")), "{status}");
+    system.api.restart().await?;
+    let rows = system.api.rows();
+    let all = async || Ok((rows.newest_id().await? >= COUNT as i64).then_some(()));
+    harness::eventually("all are stored", PATIENCE, all).await?;
+    let values: Vec<usize> =
+        system.delivered("fluxo").await?.iter().map(|value| value.parse()).collect::<std::result::Result<_, _>>()?;
+    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+    assert_none_missing(&values, COUNT);
+    system.subscriber.until("it is well again", |status| status["ready"] == true).await?;
+    system.subscriber.process()?.terminate()?;
+    Ok(())
+}
+
+/// A small file system of its own, gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Result<Option<Self>> {
+        let dir = tempfile::tempdir()?;
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(dir.path())
+            .output()?;
+        if mounted.status.success() {
+            return Ok(Some(Self(dir)));
+        }
+        let why = String::from_utf8_lossy(&mounted.stderr).into_owned();
+        assert!(std::env::var_os(harness::REQUIRE_SERVICES).is_none(), "no small file system can be mounted: {why}");
+        eprintln!("SKIPPED: no small file system can be mounted: {why}");
+        Ok(None)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
