@@ -2,7 +2,7 @@
 //!
 //! A request goes down this list and its answer comes up again:
 //!
-//! - [`server`]: connections, their number and their end
+//! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `health`: `/healthz`, `/readyz`
 //! - `limits`: the memory that all bodies share
@@ -27,7 +27,7 @@ mod store;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use service::{Exit, Fatal};
+use service::{Exit, Fatal, http};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -60,7 +60,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     info!(%addr, "listening");
     let dead = || Fatal::new(Exit::Software, "the writer died; the lines above say why");
     tokio::select! {
-        served = server::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
+        served = http::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
         _ = &mut writing => return Err(dead()),
     }
     reader.close().await;

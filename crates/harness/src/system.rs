@@ -189,7 +189,7 @@ pub fn run(program: &Path, dir: &Path, args: &[&str], settings: &[(String, Strin
 
 fn command(program: &Path, dir: &Path, settings: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
-    for variable in service::settings::KNOWN {
+    for variable in service::env_file::KNOWN {
         command.env_remove(variable);
     }
     command.current_dir(dir).envs(settings.iter().map(|(name, value)| (name, value)));

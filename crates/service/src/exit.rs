@@ -1,7 +1,6 @@
 //! Which exit code says what: the codes of BSD's sysexits.h.
 
 use std::fmt;
-use std::process::ExitCode;
 
 /// Why a program ends with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +55,5 @@ impl From<anyhow::Error> for Fatal {
     /// What nobody classified is a bug of ours.
     fn from(error: anyhow::Error) -> Self {
         Self::new(Exit::Software, format_args!("{error:#}"))
-    }
-}
-
-/// The last step of `main`: prints the line of a failure and gives the code.
-pub fn conclude(result: Result<(), Fatal>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => {
-            eprintln!("error: {fatal}");
-            ExitCode::from(fatal.exit as u8)
-        }
     }
 }

@@ -1,11 +1,16 @@
 //! What both binaries' mains share.
 //!
-//! - [`settings`]: flags = environment = `.env`, one error line that names the variable
+//! - [`launch`]: from the command line to the exit code
+//! - [`settings`]: flags = environment = `.env`, one error line that names the variable; [`env_file`]: how `.env` is read
 //! - [`telemetry`]: logs as text or JSON
+//! - [`http`]: serves a router within limits
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what
 
+pub mod env_file;
 pub mod exit;
+pub mod http;
+pub mod launch;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,43 +11,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, Parser};
 use jiff::{SignedDuration, SpanRelativeTo};
 
+use crate::env_file::{self, ENV_FILE, KNOWN};
 use crate::{Exit, Fatal};
-
-/// The file beside which the program was started; variables that the environment has already win over it.
-pub const ENV_FILE: &str = ".env";
-
-/// Every setting of both products, since both read one `.env`. A test in each product compares it with its flags.
-pub const KNOWN: &[&str] = &[
-    "API_ADDR",
-    "API_ALLOW_ANONYMOUS",
-    "API_BODY_BYTES_MAX",
-    "API_CONNECTIONS_MAX",
-    "API_TOKEN",
-    "API_URL",
-    "BROKER_ADDR",
-    "DATABASE_READERS",
-    "DATABASE_URL",
-    "HIVE_PSWD",
-    "HIVE_USER",
-    "LOG_FORMAT",
-    "LOG_LEVEL",
-    "MQTT_CA_FILE",
-    "MQTT_CERT_FILE",
-    "MQTT_CLIENT_ID",
-    "MQTT_KEEP_ALIVE",
-    "MQTT_KEY_FILE",
-    "MQTT_PACKET_BYTES_MAX",
-    "MQTT_SESSION_EXPIRY",
-    "MQTT_SHARED_GROUP",
-    "MQTT_TOPICS",
-    "SPOOL_DIR",
-    "SPOOL_DURABILITY",
-    "SPOOL_MAX_BYTES",
-    "STATUS_ADDR",
-];
-
-/// A key of `.env` with one of these beginnings is meant for us, so an unknown one is a typing error.
-const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "SPOOL_", "STATUS_"];
 
 /// What was parsed, and where each value came from.
 pub struct Parsed<T> {
@@ -78,7 +43,7 @@ pub enum Stop {
 
 /// Reads `.env`, the environment and the flags. Call it before the runtime starts: it changes the environment.
 pub fn parse<T: Parser>() -> Result<Parsed<T>, Stop> {
-    let from_file = load_env_file(Path::new(ENV_FILE)).map_err(Stop::Failed)?;
+    let from_file = env_file::load(Path::new(ENV_FILE)).map_err(Stop::Failed)?;
     parse_from(std::env::args_os(), &from_file)
 }
 
@@ -104,56 +69,6 @@ fn adapt(arg: Arg) -> Arg {
     let blank = std::env::var_os(variable).is_some_and(|value| value.is_empty());
     let arg = arg.global(true);
     if blank { arg.env(None::<&str>) } else { arg }
-}
-
-/// Sets the variables of the file that the environment lacks; gives their names.
-fn load_env_file(path: &Path) -> Result<BTreeSet<String>, Fatal> {
-    let pairs = match dotenvy::from_path_iter(path) {
-        Ok(pairs) => pairs,
-        Err(error) if error.not_found() => return Ok(BTreeSet::new()),
-        Err(error) => return Err(Fatal::setting(ENV_FILE, error)),
-    };
-    let mut set = BTreeSet::new();
-    for pair in pairs {
-        let (key, _) = pair.map_err(|error| {
-            Fatal::setting(ENV_FILE, format_args!("{error}; expected lines of the form NAME=value"))
-        })?;
-        if let Some(problem) = unknown(&key) {
-            return Err(Fatal::setting(&key, format_args!("{problem} (in {ENV_FILE})")));
-        }
-        if std::env::var_os(&key).is_none() {
-            set.insert(key);
-        }
-    }
-    dotenvy::from_path(path).map_err(|error| Fatal::setting(ENV_FILE, error))?;
-    Ok(set)
-}
-
-/// What to say of a key that looks like ours and is none of ours.
-fn unknown(key: &str) -> Option<String> {
-    if KNOWN.contains(&key) || !PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
-        return None;
-    }
-    let near = KNOWN.iter().map(|known| (distance(key, known), known)).min()?;
-    Some(match near {
-        (0..=3, known) => format!("unknown setting; did you mean {known}?"),
-        _ => "unknown setting; .env.example lists them all".to_owned(),
-    })
-}
-
-/// Levenshtein's distance, for the hint of [`unknown`].
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Each setting's id and variable, before [`adapt`] takes away what is blank.
@@ -290,14 +205,6 @@ mod tests {
         assert!(message.starts_with("SPOOL_MAX_BYTES: \"much\""), "{message}");
         assert!(message.contains("512MiB"), "{message}");
         assert!(line(&["--spool", "1"]).contains("--spool"));
-    }
-
-    #[test]
-    fn a_mistyped_key_gets_a_hint() {
-        assert_eq!(unknown("MQTT_TOPIC").unwrap(), "unknown setting; did you mean MQTT_TOPICS?");
-        assert!(unknown("MQTT_WHATEVER_ELSE").unwrap().contains(".env.example"));
-        assert_eq!(unknown("MB_SETUP_TOKEN"), None);
-        assert_eq!(unknown("HIVE_USER"), None);
     }
 
     #[test]

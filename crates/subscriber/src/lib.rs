@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use service::{Exit, Fatal, shutdown};
+use service::{Exit, Fatal, http, shutdown};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -33,6 +33,9 @@ use status::Status;
 
 /// The most time that shutdown takes; Docker's own limit is 10 s by default, compose here allows more.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+
+/// Clients of the health endpoint at one time.
+const STATUS_CONNECTIONS_MAX: u32 = 64;
 
 /// Runs until `token` is cancelled, then drains within [`SHUTDOWN_GRACE`].
 ///
@@ -59,7 +62,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     // The forwarder goes on while the broker is told goodbye, so that what is delivered need not wait for the next start.
     let forwarding = CancellationToken::new();
     let mut parts = tokio::task::JoinSet::new();
-    parts.spawn(serve_status(listener, status, forwarding.clone())?);
+    let serving = http::serve(listener, status::router(status), STATUS_CONNECTIONS_MAX, forwarding.clone());
+    parts.spawn(async { serving.await.context("the status endpoint") });
     let forward = forwarder.run(forwarding.clone());
     parts.spawn(async move {
         forward.await;
@@ -88,21 +92,6 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
 fn default_client_id(identity: &spool::Identity) -> String {
     let simple = identity.installation.simple().to_string();
     format!("ponte-{}", &simple[..12])
-}
-
-fn serve_status(
-    listener: TcpListener,
-    status: std::sync::Arc<Status>,
-    token: CancellationToken,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
-    listener.set_nonblocking(true).context("the status listener")?;
-    let listener = tokio::net::TcpListener::from_std(listener).context("the status listener")?;
-    Ok(async move {
-        axum::serve(listener, status::router(status))
-            .with_graceful_shutdown(token.cancelled_owned())
-            .await
-            .context("the status endpoint")
-    })
 }
 
 fn join(thread: JoinHandle<()>, name: &str) -> Result<(), Fatal> {

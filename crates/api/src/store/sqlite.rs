@@ -1,6 +1,6 @@
 //! SQLite: how a file is located, opened for one process, made or brought up to date, and what its errors mean.
 //!
-//! - [`write`]: the one connection that writes
+//! - [`mod@write`]: the one connection that writes
 //! - [`insert`]: rows into multi-row statements
 //! - [`read`]: the pool of read-only connections
 //! - [`adopt`]: a database that the seed's script made becomes ours

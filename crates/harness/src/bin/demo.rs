@@ -11,9 +11,10 @@ use harness::broker::mosquitto::{self, Mosquitto};
 use harness::{free_addr, sensors};
 use ponte_api::config::Config as ApiConfig;
 use ponte_subscriber::config::Settings;
-use service::settings::{self, Parsed, Stop};
+use service::launch::{block_on, launch};
+use service::settings::Parsed;
 use service::telemetry::LogSettings;
-use service::{Exit, Fatal, exit, shutdown, telemetry};
+use service::{Exit, Fatal, shutdown, telemetry};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,19 +44,11 @@ enum Broker {
 }
 
 fn main() -> ExitCode {
-    let cli = match settings::parse::<Cli>() {
-        Ok(Parsed { cli, .. }) => cli,
-        Err(Stop::Failed(fatal)) => return exit::conclude(Err(fatal)),
-        Err(Stop::Shown(text)) => {
-            eprint!("{text}");
-            return ExitCode::SUCCESS;
-        }
-    };
-    exit::conclude(telemetry::init(&cli.log).and_then(|()| {
+    launch(|Parsed { cli, .. }: Parsed<Cli>| {
+        telemetry::init(&cli.log)?;
         harness::install_tls();
-        let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
-        runtime.block_on(run(cli))
-    }))
+        block_on(run(cli))
+    })
 }
 
 async fn run(mut cli: Cli) -> Result<(), Fatal> {

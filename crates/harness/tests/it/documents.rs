@@ -50,7 +50,7 @@ fn the_example_has_every_setting_with_its_default_and_a_reason() -> Result {
     let names: BTreeSet<_> = ours.iter().map(|(name, _)| name.as_str()).collect();
     let unknown: Vec<_> = listed
         .iter()
-        .filter(|(name, _)| service::settings::KNOWN.contains(&name.as_str()) && !names.contains(name.as_str()))
+        .filter(|(name, _)| service::env_file::KNOWN.contains(&name.as_str()) && !names.contains(name.as_str()))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     Ok(())
@@ -59,7 +59,7 @@ fn the_example_has_every_setting_with_its_default_and_a_reason() -> Result {
 #[test]
 fn every_known_setting_belongs_to_a_product() {
     let names: BTreeSet<_> = settings().into_iter().map(|(name, _)| name).collect();
-    let orphans: Vec<_> = service::settings::KNOWN.iter().filter(|known| !names.contains(**known)).collect();
+    let orphans: Vec<_> = service::env_file::KNOWN.iter().filter(|known| !names.contains(**known)).collect();
     assert!(orphans.is_empty(), "{orphans:?}");
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
+use service::Fatal;
 use service::settings::{bytes, duration};
 use service::telemetry::LogSettings;
-use service::{Fatal, settings};
 use url::Url;
 
 pub use broker::{BrokerAddr, Transport};
@@ -98,7 +98,7 @@ pub struct Settings {
     /// The broker's password
     #[arg(long, env = "HIVE_PSWD", value_name = "PASSWORD", hide_env_values = true, help_heading = "Broker")]
     pub hive_pswd: Option<SecretString>,
-    /// What to subscribe to: filter[:qos], separated by commas; $share/group/filter is taken too
+    /// What to subscribe to: filter or filter:qos, separated by commas; $share/group/filter is taken too
     #[arg(long, env = "MQTT_TOPICS", value_name = "FILTERS", default_value = "#:1", help_heading = "Broker")]
     pub mqtt_topics: Topics,
     /// The client id, which names the session at the broker; where it is not set, one that the spool remembers
@@ -281,11 +281,6 @@ impl Settings {
     }
 }
 
-/// Reads the settings of this process.
-pub fn parse() -> Result<settings::Parsed<Cli>, settings::Stop> {
-    settings::parse()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,7 +292,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_known_to_the_env_file_check() {
-        assert_eq!(settings::unlisted::<Cli>(), Vec::<String>::new());
+        assert_eq!(service::settings::unlisted::<Cli>(), Vec::<String>::new());
     }
 
     #[test]

@@ -1,0 +1,44 @@
+//! From the command line to the exit code: what every `main` here does.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::settings::{self, Parsed, Stop};
+use crate::{Exit, Fatal};
+
+/// How long threads that are still at work may hold up the end, once everything has had its time to drain.
+const RUNTIME_GRACE: Duration = Duration::from_secs(2);
+
+/// Reads the settings, hands them to `start`, and makes its result the exit code; a failure is one line on standard error.
+pub fn launch<T: Parser>(start: impl FnOnce(Parsed<T>) -> Result<(), Fatal>) -> ExitCode {
+    let result = match settings::parse::<T>() {
+        Ok(parsed) => start(parsed),
+        Err(Stop::Failed(fatal)) => Err(fatal),
+        Err(Stop::Shown(text)) => {
+            // A reader that went away (`| head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            eprintln!("error: {fatal}");
+            ExitCode::from(fatal.exit as u8)
+        }
+    }
+}
+
+/// Runs `future` on a runtime of its own, which ends with it though some thread may hang.
+pub fn block_on(future: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::new(Exit::Unavailable, format_args!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(RUNTIME_GRACE);
+    result
+}
