@@ -9,7 +9,7 @@
 //! - `ingest`: group commit, the one task that writes
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`check`], what the subcommands `check` and `health` do.
+//! Beside it: [`config`], the settings, and [`check`], the subcommand of that name.
 
 mod auth;
 pub mod check;

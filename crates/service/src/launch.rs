@@ -1,11 +1,11 @@
 //! From the command line to the exit code: what every `main` here does.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 
+use crate::commands::print;
 use crate::settings::{self, Parsed, Stop};
 use crate::{Exit, Fatal};
 
@@ -18,8 +18,7 @@ pub fn launch<T: Parser>(start: impl FnOnce(Parsed<T>) -> Result<(), Fatal>) -> 
         Ok(parsed) => start(parsed),
         Err(Stop::Failed(fatal)) => Err(fatal),
         Err(Stop::Shown(text)) => {
-            // A reader that went away (`| head`) is no failure.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            print(&text);
             Ok(())
         }
     };

@@ -5,8 +5,11 @@
 //! - [`telemetry`]: logs as text or JSON
 //! - [`http`]: serves a router within limits
 //! - [`shutdown`]: signals become one cancellation token
-//! - [`exit`]: which exit code says what
+//! - [`exit`]: which exit code says what; [`causes`]: an error on one line
+//! - [`commands`]: what the subcommands check and health have in common
 
+mod causes;
+pub mod commands;
 pub mod env_file;
 pub mod exit;
 pub mod http;
@@ -15,4 +18,5 @@ pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 
+pub use causes::causes;
 pub use exit::{Exit, Fatal};

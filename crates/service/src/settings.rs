@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -92,17 +91,6 @@ fn source(arg: &Arg, variable: String, matches: &ArgMatches, from_file: &BTreeSe
         Some(values) => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
     };
     Source { variable, value, origin }
-}
-
-/// The table that `check` prints first.
-pub fn table(sources: &[Source]) -> String {
-    let name = sources.iter().map(|source| source.variable.len()).max().unwrap_or(0);
-    let value = sources.iter().map(|source| source.value.len()).max().unwrap_or(0).min(48);
-    let mut text = String::new();
-    for source in sources {
-        let _ = writeln!(text, "{:name$}  {:value$}  {}", source.variable, source.value, source.origin);
-    }
-    text
 }
 
 /// clap's error as one line that names the variable and what it expects.

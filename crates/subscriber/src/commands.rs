@@ -1,11 +1,9 @@
-//! The subcommands beside `run`: check, health, quarantine.
+//! The subcommands `check` and `quarantine`.
 
-use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
-use service::settings::{Source, table};
+use service::commands::{print, print_settings, report};
+use service::settings::Source;
 use service::{Exit, Fatal};
 
 use crate::config::{Chosen, Config, QuarantineAction, Settings};
@@ -14,34 +12,19 @@ use crate::forward::post::{Client, Outcome};
 use crate::forward::quarantine::{Entry, Quarantine};
 use crate::mqtt::probe;
 
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Prints the settings, then tries spool, broker and API; exit 69 where one of them fails.
 pub async fn check(settings: Settings, sources: &[Source]) -> Result<(), Fatal> {
-    print(&table(sources));
+    print_settings(sources);
     let config: Config = settings.resolve()?;
     let broker = probe::connect(&config.mqtt).await?;
     let api = Client::new(&config.api)?.ready().await;
     let spool = writable(&config.spool.dir);
-    let mut failed = Vec::new();
-    for (name, what, result) in [
-        ("SPOOL_DIR", config.spool.dir.display().to_string(), spool),
-        ("BROKER_ADDR", config.mqtt.broker.to_string(), broker),
-        ("API_URL", config.api.url.to_string(), api),
-    ] {
-        match result {
-            Ok(line) => print(&format!("ok      {name} {what}: {line}\n")),
-            Err(fault) => {
-                print(&format!("FAILED  {name} {what}: {fault}\n"));
-                failed.push(name);
-            }
-        }
-    }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Fatal::new(Exit::Unavailable, format_args!("check failed: {}", failed.join(", "))))
-    }
+    let unavailable = |fault| Fatal::new(Exit::Unavailable, fault);
+    report([
+        (format!("SPOOL_DIR {}", config.spool.dir.display()), spool.map_err(unavailable)),
+        (format!("BROKER_ADDR {}", config.mqtt.broker), broker.map_err(unavailable)),
+        (format!("API_URL {}", config.api.url), api.map_err(unavailable)),
+    ])
 }
 
 /// Whether the spool's directory, or the nearest one above it, can be written; nothing is left behind.
@@ -50,32 +33,6 @@ fn writable(dir: &Path) -> Result<String, String> {
     let probe = existing.join(format!(".ponte-check-{}", std::process::id()));
     std::fs::write(&probe, b"ponte").and_then(|()| std::fs::remove_file(&probe)).map_err(|error| error.to_string())?;
     Ok(if existing == dir { "writable".into() } else { "will be made".into() })
-}
-
-/// Asks the subscriber that listens on `status_addr`; exit 69 where it is not ready or not there.
-pub async fn health(status_addr: SocketAddr) -> Result<(), Fatal> {
-    let url = format!("http://{}/readyz", reachable(status_addr));
-    let unwell = |why: String| Fatal::new(Exit::Unavailable, why);
-    let client = reqwest::Client::builder()
-        .timeout(HEALTH_TIMEOUT)
-        .no_proxy()
-        .build()
-        .map_err(|error| Fatal::new(Exit::Software, error))?;
-    let response = client.get(url).send().await.map_err(|error| unwell(error.to_string()))?;
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    print(&format!("{body}\n"));
-    if status.is_success() { Ok(()) } else { Err(unwell(format!("not ready ({status})"))) }
-}
-
-/// An address that listens everywhere is asked on loopback.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, addr.port())
 }
 
 /// Lists, replays or drops quarantined messages; a running subscriber is not disturbed.
@@ -148,9 +105,4 @@ fn entries(quarantine: &Quarantine, chosen: &Chosen) -> Result<Vec<Entry>, Fatal
 
 fn unreadable(error: &std::io::Error) -> Fatal {
     Fatal::new(Exit::Io, format_args!("SPOOL_DIR: quarantine: {error}"))
-}
-
-/// Standard output is these commands' purpose; a reader that has gone away is no error of ours.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

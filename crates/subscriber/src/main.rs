@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use ponte_subscriber::config::{Cli, Command, Settings};
 use ponte_subscriber::{commands, run};
+use service::commands::health;
 use service::launch::{block_on, launch};
 use service::settings::Parsed;
 use service::{Exit, Fatal, shutdown, telemetry};
@@ -22,7 +23,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
         match cli.command.unwrap_or(Command::Run) {
             Command::Run => serve(cli.settings).await,
             Command::Check => commands::check(cli.settings, &sources).await,
-            Command::Health => commands::health(cli.settings.status_addr).await,
+            Command::Health => health(cli.settings.status_addr).await,
             Command::Quarantine { action } => commands::quarantine(&cli.settings, action).await,
         }
     })

@@ -9,7 +9,7 @@ use dados::{Inseridos, Problem};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
-use service::{Exit, Fatal};
+use service::{Exit, Fatal, causes};
 use url::Url;
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ impl Client {
     /// Asks whether the API can take data: a line about it, or the fault.
     pub async fn ready(&self) -> Result<String, String> {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
-        let response = self.http.get(url).send().await.map_err(|error| network(&error))?;
+        let response = self.http.get(url).send().await.map_err(|error| causes(&error))?;
         let status = response.status();
         if status.is_success() { Ok("ready".into()) } else { Err(format!("{status}: {}", reason(response).await)) }
     }
@@ -113,7 +113,7 @@ impl Client {
     async fn send(&self, request: reqwest::RequestBuilder, rows: u64) -> Outcome {
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Outcome::Again { fault: network(&error), after: None },
+            Err(error) => return Outcome::Again { fault: causes(&error), after: None },
         };
         let status = response.status();
         if status.is_success() {
@@ -178,16 +178,6 @@ async fn body(mut response: Response) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn network(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError};
 
+use service::causes;
+
 use crate::retry::Backoff;
 
 /// Between attempts, while nothing says that a person must act.
@@ -49,7 +51,7 @@ impl From<ConnectionError> for Fault {
             ConnectionError::MqttState(StateError::AwaitPingResp) => Self::new("the broker does not answer pings"),
             ConnectionError::Timeout(_) => Self::new("no connection in time"),
             ConnectionError::Tls(error) => Self::new(tls(&error)),
-            other => Self::new(chain(&other)),
+            other => Self::new(causes(&other)),
         }
     }
 }
@@ -95,7 +97,7 @@ fn disconnected(code: DisconnectReasonCode, reason: Option<String>) -> Fault {
 }
 
 fn tls(error: &rumqttc::v5::TlsError) -> String {
-    let text = chain(error);
+    let text = causes(error);
     let hint = if text.contains("UnknownIssuer") {
         ": its authority is not trusted here; set MQTT_CA_FILE if it is your own"
     } else if text.contains("NotValidForName") {
@@ -104,20 +106,6 @@ fn tls(error: &rumqttc::v5::TlsError) -> String {
         ""
     };
     format!("TLS with the broker failed: {text}{hint}")
-}
-
-/// The error and its sources, without saying the same twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

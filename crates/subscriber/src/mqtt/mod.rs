@@ -2,6 +2,7 @@
 //!
 //! - [`options`]: what CONNECT asks for, and TLS
 //! - [`v5`]: the event loop of MQTT 5, in the order of steps that keeps acknowledgements honest
+//! - [`subscribe`]: what is asked for, and whether it is granted
 //! - [`gate`]: which acknowledgements may still be written, and to which connection
 //! - [`session`]: what must be remembered of QoS 2 within this process
 //! - [`fault`]: what went wrong, in words, and how long to wait after it
@@ -13,6 +14,7 @@ mod gate;
 mod options;
 pub mod probe;
 mod session;
+mod subscribe;
 mod v5;
 
 use std::sync::Arc;

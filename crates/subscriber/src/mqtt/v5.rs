@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use dados::Timestamp;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, Publish, RetainForwardRule, SubAck, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, Publish, SubAck};
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::fault::Fault;
 use super::gate::{Ack, Gate};
 use super::options::CONNECT_SECONDS_MAX;
 use super::session::{Fingerprint, Inbound};
+use super::subscribe;
 use crate::capture::Intake;
 use crate::config::{Mqtt, Subscription};
 use crate::spool::Message;
@@ -129,7 +130,13 @@ impl Conversation {
                 Err(_) => return End::Lost(Fault::new("the broker has stopped reading")),
             };
             match event {
-                Event::Incoming(Packet::ConnAck(connack)) => self.connected(&connack),
+                Event::Incoming(Packet::ConnAck(connack)) => {
+                    self.connected(&connack);
+                    // Shutdown looked for a connection to say goodbye on before there was this one.
+                    if token.is_cancelled() {
+                        return End::Shutdown;
+                    }
+                }
                 Event::Incoming(Packet::SubAck(suback)) => self.subscribed(&suback),
                 Event::Incoming(Packet::PubRel(pubrel)) => self.inbound.release(pubrel.pkid),
                 Event::Incoming(Packet::Publish(publish)) => {
@@ -164,49 +171,21 @@ impl Conversation {
             );
         }
         self.status.broker_connected(connack.session_present);
-        // Subscribing again is harmless: retained messages come for new subscriptions only.
-        let filters = self.subscriptions.iter().map(|subscription| Filter {
-            retain_forward_rule: RetainForwardRule::OnNewSubscribe,
-            ..Filter::new(&subscription.filter, qos(subscription.qos))
-        });
+        let filters = subscribe::filters(&self.subscriptions);
         if let Err(fault) = self.client.try_subscribe_many(filters) {
             error!(%fault, "the subscription found no room in the queue");
         }
     }
 
-    /// Compares what was granted with what was asked for (MQTT 5.0 §3.9.3).
     fn subscribed(&self, suback: &SubAck) {
-        let mut problems = Vec::new();
-        for (wanted, code) in self.subscriptions.iter().zip(&suback.return_codes) {
-            match code {
-                SubscribeReasonCode::Success(granted) if *granted as u8 >= wanted.qos => {
-                    debug!(filter = wanted.filter, qos = wanted.qos, "subscribed");
-                }
-                SubscribeReasonCode::Success(granted) => {
-                    error!(
-                        filter = wanted.filter,
-                        wanted = wanted.qos,
-                        granted = *granted as u8,
-                        "the broker grants less quality of service than MQTT_TOPICS asks"
-                    );
-                    problems.push(format!(
-                        "filter {:?} has QoS {} instead of {}",
-                        wanted.filter, *granted as u8, wanted.qos
-                    ));
-                }
-                refusal => {
-                    error!(filter = wanted.filter, reason = ?refusal, "the broker refused a filter of MQTT_TOPICS");
-                    problems.push(format!("filter {:?} is refused: {refusal:?}", wanted.filter));
-                }
-            }
+        let shortfalls = subscribe::shortfalls(&self.subscriptions, &suback.return_codes);
+        for shortfall in &shortfalls {
+            error!(broker = self.broker, "MQTT_TOPICS: {shortfall}");
         }
-        if suback.return_codes.len() != self.subscriptions.len() {
-            problems.push("the broker's SUBACK does not answer every filter".into());
-        }
-        if problems.is_empty() {
+        if shortfalls.is_empty() {
             info!(filters = self.subscriptions.len(), "subscribed");
         }
-        self.status.subscribed(problems);
+        self.status.subscribed(shortfalls);
     }
 
     /// Hands a message over, with back-pressure: not reading for a while first, then offline.
@@ -272,14 +251,6 @@ fn message(publish: Publish) -> Message {
         retain: publish.retain,
         dup: publish.dup,
         captured_ms: Timestamp::now().as_ms(),
-    }
-}
-
-fn qos(level: u8) -> QoS {
-    match level {
-        0 => QoS::AtMostOnce,
-        1 => QoS::AtLeastOnce,
-        _ => QoS::ExactlyOnce,
     }
 }
 
