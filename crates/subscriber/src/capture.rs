@@ -139,7 +139,7 @@ impl Capture {
         while let Some(item) = next {
             bytes += item.bytes();
             let finish = matches!(item, Item::Finish);
-            if !(self.finishing && item.owes_ack()) {
+            if !(self.finishing && item.comes_again()) {
                 batch.push(item);
             }
             if finish || batch.len() >= COMMIT_MESSAGES_MAX || bytes >= COMMIT_BYTES_MAX {
@@ -222,9 +222,13 @@ impl Item {
         }
     }
 
-    /// Whether the broker keeps the message until it is acknowledged.
-    fn owes_ack(&self) -> bool {
-        self.ack().is_some()
+    /// Whether the broker sends it again if it is not acknowledged.
+    fn comes_again(&self) -> bool {
+        match self {
+            Self::Message { message, .. } => message.qos > 0,
+            Self::AckOnly(_) => true,
+            Self::Finish => false,
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -38,7 +38,7 @@ struct Cli {
 
 /// A broker of our own, stopped when dropped.
 enum Broker {
-    Mosquitto(Mosquitto),
+    Mosquitto(Box<Mosquitto>),
     #[cfg(feature = "embedded-broker")]
     Embedded(harness::broker::embedded::EmbeddedBroker),
 }
@@ -112,7 +112,8 @@ async fn start_broker(dir: &Path) -> Result<Broker, Fatal> {
     if mosquitto::installed() {
         let store = dir.join("mosquitto");
         std::fs::create_dir_all(&store).context("the broker's directory")?;
-        return Ok(Broker::Mosquitto(Mosquitto::start(&store, mosquitto::Options::default()).await?));
+        let broker = Mosquitto::start(&store, mosquitto::Options::default()).await?;
+        return Ok(Broker::Mosquitto(Box::new(broker)));
     }
     #[cfg(feature = "embedded-broker")]
     return Ok(Broker::Embedded(harness::broker::embedded::EmbeddedBroker::start(0).await?));

@@ -71,7 +71,7 @@ fn assert_none_missing(found: &[String], count: usize) {
     let mut next = 0;
     for value in found {
         let number: usize = value.parse().expect("a number was published");
-        assert!(number <= next, "{number} came before {next}");
+        assert!(number <= next, "{number} came where {next} was due");
         next = next.max(number + 1);
     }
     assert_eq!(next, count, "the last ones are missing");

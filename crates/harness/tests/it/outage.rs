@@ -123,6 +123,31 @@ async fn what_is_sent_while_the_subscriber_is_stopped_arrives_later() -> Result 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_stopped_in_mid_stream_repeats_nothing() -> Result {
+    const COUNT: usize = 20_000;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let mut publishing = JoinSet::new();
+    publishing.spawn(publish(system.broker.addr(), numbered("fluxo", 0, COUNT, 1)));
+    let rows = system.api.rows();
+    for stop in 1..=4 {
+        let some_more = async || Ok((rows.newest_id().await? >= stop * 2000).then_some(()));
+        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        let end = system.subscriber.process()?.terminate()?;
+        assert_eq!(end.code(), Some(0), "{}", system.subscriber.log());
+        system.subscriber.restart()?;
+        system.subscriber.ready().await?;
+    }
+    publishing.join_next().await.expect("one task")??;
+    let last = (COUNT - 1).to_string();
+    let all = async || Ok(rows.values("fluxo").await?.contains(&last).then_some(()));
+    harness::eventually("all are stored", PATIENCE, all).await?;
+    let values = system.delivered("fluxo").await?;
+    assert_none_missing(&values, COUNT);
+    assert_eq!(values.len(), COUNT, "a clean stop repeats nothing:\n{}", system.subscriber.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spool_whose_cursor_went_back_is_sent_again_and_stored_once() -> Result {
     let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
     let cursor = system.subscriber.spool().join("cursor");

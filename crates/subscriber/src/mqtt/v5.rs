@@ -26,6 +26,8 @@ use crate::status::Status;
 const WATCHDOG_KEEP_ALIVES: f64 = 2.5;
 /// A connection that held so long clears the count of failures.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How long the broker may take to close after our goodbye.
+const PARTING_MAX: Duration = Duration::from_secs(2);
 /// Beyond rumqttc's own limit on connecting, for what its limit does not cover.
 const CONNECT_SLACK: Duration = Duration::from_secs(5);
 
@@ -87,22 +89,23 @@ impl Conversation {
             // This order matters: first no more acks, then what was read is stored, then rumqttc forgets what it
             // would have sent, so that nothing of this connection reaches the next one.
             self.gate.close();
-            let stalled = match &end {
-                End::Stalled(message) => Some((**message).clone()),
-                _ => None,
+            let (fault, stalled) = match end {
+                End::Shutdown => (None, None),
+                End::Lost(fault) => (Some(fault), None),
+                End::Stalled(message) => {
+                    (Some(Fault::new("the disk does not keep up: offline until it has")), Some(*message))
+                }
             };
+            if let Some(fault) = &fault {
+                self.status.broker_lost(fault.message.clone());
+            }
             self.keep_what_was_read(stalled, &intake, &token).await;
             self.eventloop.clean();
             self.eventloop.pending.clear();
-            let fault = match end {
-                End::Shutdown => break,
-                End::Lost(fault) => fault,
-                End::Stalled(_) => Fault::new("the disk does not keep up: offline until it has"),
-            };
+            let Some(fault) = fault else { break };
             failures = if stood { 1 } else { failures.saturating_add(1) };
             let delay = fault.delay(failures, fastrand::f64());
             warn!(broker = self.broker, failures, delay_ms = delay.as_millis() as u64, "no broker: {}", fault.message);
-            self.status.broker_lost(fault.message);
             tokio::select! {
                 () = sleep(delay) => {}
                 () = token.cancelled() => break,
@@ -144,10 +147,25 @@ impl Conversation {
                         return End::Stalled(message);
                     }
                 }
-                Event::Outgoing(Outgoing::Disconnect) => return End::Shutdown,
+                Event::Outgoing(Outgoing::Disconnect) => {
+                    let _ = timeout(PARTING_MAX, self.part(intake)).await;
+                    return End::Shutdown;
+                }
                 _ => {}
             }
             self.gate.retry();
+        }
+    }
+
+    /// Reads on after the goodbye until the broker closes: closing first, with bytes unread, makes the kernel send a
+    /// reset, which can take acknowledgements with it that the broker has not read yet.
+    async fn part(&mut self, intake: &Intake) {
+        while let Ok(event) = self.eventloop.poll().await {
+            if let Event::Incoming(Packet::Publish(publish)) = event
+                && self.receive(publish, intake).await.is_err()
+            {
+                return;
+            }
         }
     }
 
