@@ -5,7 +5,7 @@
 //! - [`telemetry`]: logs as text or JSON
 //! - [`http`]: serves a router within limits
 //! - [`shutdown`]: signals become one cancellation token
-//! - [`exit`]: which exit code says what; [`causes`]: an error on one line
+//! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
 //! - [`commands`]: what the subcommands check and health have in common
 
 mod causes;
