@@ -44,7 +44,9 @@ enum Broker {
 }
 
 fn main() -> ExitCode {
-    launch(|Parsed { cli, .. }: Parsed<Cli>| {
+    launch(|Parsed { mut cli, .. }: Parsed<Cli>| {
+        // The broker of our own tells of every connection.
+        cli.log.log_level.push_str(",rumqttd=off");
         telemetry::init(&cli.log)?;
         harness::install_tls();
         block_on(run(cli))
