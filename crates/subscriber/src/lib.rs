@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use config::Config;
 use forward::Forwarder;
-use forward::quarantine::Quarantine;
+use forward::quarantine::{self, Quarantine};
 use spool::OpenError;
 use status::Status;
 
@@ -50,7 +50,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     }
     let status = Status::new(gauge.clone());
     let quarantine = Quarantine::of_spool(&config.spool.dir);
-    let forwarder = Forwarder::new(reader, gauge, &config.api, quarantine, status.clone())?;
+    let forwarder = Forwarder::new(reader, gauge.clone(), &config.api, quarantine.clone(), status.clone())?;
     let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(&identity));
     let connection = mqtt::Connection::new(&config.mqtt, &client_id, status.clone())?;
     let gate = connection.gate();
@@ -62,6 +62,11 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     // The forwarder goes on while the broker is told goodbye, so that what is delivered need not wait for the next start.
     let forwarding = CancellationToken::new();
     let mut parts = tokio::task::JoinSet::new();
+    let watching = quarantine::watch(quarantine, gauge, status.clone(), forwarding.clone());
+    parts.spawn(async {
+        watching.await;
+        Ok(())
+    });
     let serving = http::serve(listener, status::router(status), STATUS_CONNECTIONS_MAX, forwarding.clone());
     parts.spawn(async { serving.await.context("the status endpoint") });
     let forward = forwarder.run(forwarding.clone());

@@ -22,7 +22,7 @@ async fn a_refused_message_is_isolated_kept_and_replayed() -> Result {
     subscriber.drained().await?;
     assert_eq!(api.rows().values("casa").await?, numbers(0, 1000), "the rest flows on, in order, once");
     assert_eq!(api.rows().values("grande").await?, Vec::<String>::new());
-    assert_eq!(subscriber.status().await?["spool"]["quarantined"], 2);
+    subscriber.until("the quarantine shows", |status| status["spool"]["quarantined"] == 2).await?;
 
     let (code, listed) = subscriber.run(&["quarantine", "list"])?;
     assert_eq!((code, listed.lines().count()), (0, 2), "{listed}");
@@ -52,7 +52,7 @@ async fn a_refused_message_is_isolated_kept_and_replayed() -> Result {
     assert_eq!(api.rows().values("grande").await?.len(), 2);
     let (code, listed) = subscriber.run(&["quarantine", "list"])?;
     assert_eq!((code, listed.as_str()), (0, ""));
-    Ok(())
+    subscriber.until("the running subscriber sees it", |status| status["spool"]["quarantined"] == 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,7 +79,6 @@ impl Forwarder {
     }
 
     async fn forward(&mut self) -> ! {
-        self.count_quarantine().await;
         loop {
             let batch = match self.next_batch().await {
                 Ok(batch) => batch,
@@ -153,24 +152,12 @@ impl Forwarder {
             reason = refusal.reason,
             "the API refused a message: it is in quarantine"
         );
-        self.count_quarantine().await;
     }
 
     async fn ack(&mut self, sequence: u64) {
         while let Err(fault) = self.reader.ack(sequence) {
             self.failed(format!("the spool's cursor cannot be moved: {fault}"), None).await;
         }
-    }
-
-    async fn count_quarantine(&mut self) {
-        let (messages, bytes) = loop {
-            match self.quarantine.size() {
-                Ok(size) => break size,
-                Err(fault) => self.failed(format!("the quarantine cannot be read: {fault}"), None).await,
-            }
-        };
-        self.gauge.set_quarantine_bytes(bytes);
-        self.status.quarantined(messages);
     }
 
     /// One more failure: says so, and waits.

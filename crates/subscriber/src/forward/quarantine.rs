@@ -3,19 +3,27 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dados::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::batch::{Stored, topic_text};
 use super::post::Refusal;
-use crate::spool::Message;
+use crate::spool::{Gauge, Message};
+use crate::status::Status;
 
 const SUFFIX: &str = ".json";
+/// How often the quarantine is counted.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The directory `quarantine` within the spool.
 #[derive(Clone, Debug)]
@@ -133,6 +141,21 @@ impl Quarantine {
                 Err(error) => Some(Err(error)),
             }
         }))
+    }
+}
+
+/// Keeps the spool's limit and the status true to what is in quarantine: an operator takes messages out of it from another
+/// process, and the space is then free again. Runs until `token` is cancelled.
+pub async fn watch(quarantine: Quarantine, gauge: Gauge, status: Arc<Status>, token: CancellationToken) {
+    let mut tick = interval(WATCH_INTERVAL);
+    while token.run_until_cancelled(tick.tick()).await.is_some() {
+        match quarantine.size() {
+            Ok((messages, bytes)) => {
+                gauge.set_quarantine_bytes(bytes);
+                status.quarantined(messages);
+            }
+            Err(error) => warn!(%error, "the quarantine cannot be counted"),
+        }
     }
 }
 
