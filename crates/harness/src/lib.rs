@@ -4,6 +4,7 @@
 //! - [`process`]: a child process with its log, killed when dropped
 //! - [`broker`]: brokers to run it against
 //! - [`system`]: the API and the subscriber as processes, on free ports and fresh directories
+//! - [`proxy`]: a network that can be cut
 //! - [`publish`]: publishes messages, and waits until the broker has them
 //! - [`rows`]: reads everything back through `GET /dados`
 //! - [`certs`]: a certificate authority for tests
@@ -13,6 +14,7 @@ pub mod binaries;
 pub mod broker;
 pub mod certs;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod rows;
 pub mod sensors;

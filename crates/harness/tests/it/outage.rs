@@ -4,10 +4,13 @@ use std::fs;
 use std::io::Write as _;
 
 use harness::PATIENCE;
+use harness::broker::mosquitto::Options;
+use harness::proxy::Proxy;
 use harness::publish::{Outgoing, numbered, publish};
+use harness::system::{Api, Subscriber};
 use tokio::task::JoinSet;
 
-use super::{Result, System, assert_none_missing, numbers, segments};
+use super::{Result, System, assert_none_missing, broker, numbers, segments};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_killed_in_mid_stream_loses_nothing() -> Result {
@@ -41,10 +44,7 @@ async fn killed_in_mid_stream(qos: u8) -> Result {
     let stored = rows.all().await?;
     let values: Vec<_> = stored.iter().filter_map(|row| row.valor.clone()).collect();
     assert_none_missing(&values, COUNT);
-    // P2: what came twice is marked.
-    let mut seen = std::collections::HashSet::new();
-    let unmarked = stored.iter().filter(|row| !seen.insert(row.valor.clone()) && row.dup != Some(true)).count();
-    assert_eq!(unmarked, 0, "repetitions without dup");
+    assert_eq!(unmarked_repetitions(&stored), 0);
     Ok(())
 }
 
@@ -103,6 +103,60 @@ async fn a_broker_that_restarts_is_found_again_with_its_session() -> Result {
     system.subscriber.until("all are captured", |status| status["spool"]["captured"] == 1000).await?;
     assert_eq!(system.delivered("fluxo").await?, numbers(0, 1000));
     Ok(())
+}
+
+/// A system whose subscriber reaches the broker through a network that is cut again and again while messages flow.
+async fn cut_in_mid_stream(qos: u8) -> Result<Option<Vec<dados::Dado>>> {
+    const CUTS: i64 = 8;
+    let Some((broker, dir)) = broker(Options::default()).await? else { return Ok(None) };
+    let proxy = Proxy::start(broker.addr()).await?;
+    let api = Api::start(dir.path()).await?;
+    let (url, topics) = (format!("mqtt://{}", proxy.addr()), format!("#:{qos}"));
+    let mut subscriber = Subscriber::start(dir.path(), &url, &api.url(), &[("MQTT_TOPICS", &topics)])?;
+    subscriber.ready().await?;
+    let mut publishing = JoinSet::new();
+    publishing.spawn(publish(broker.addr(), numbered("fluxo", 0, CUT_COUNT, qos)));
+    let rows = api.rows();
+    for cut in 1..=CUTS {
+        let some_more = async || Ok((rows.newest_id().await? >= cut * 1000).then_some(()));
+        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        proxy.cut();
+    }
+    publishing.join_next().await.expect("one task")??;
+    let last = (CUT_COUNT - 1).to_string();
+    let all = async || Ok(rows.values("fluxo").await?.contains(&last).then_some(()));
+    harness::eventually("the last one is stored", PATIENCE, all).await?;
+    subscriber.ready().await?;
+    subscriber.drained().await?;
+    let resumed = subscriber.log().matches("session=\"resumed\"").count();
+    assert!(resumed >= 3, "the cuts were felt: {}", subscriber.log());
+    Ok(Some(rows.all().await?))
+}
+
+const CUT_COUNT: usize = 20_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_cut_loses_nothing_at_qos_1_and_marks_what_comes_twice() -> Result {
+    let Some(rows) = cut_in_mid_stream(1).await? else { return Ok(()) };
+    let values: Vec<_> = rows.iter().filter_map(|row| row.valor.clone()).collect();
+    assert_none_missing(&values, CUT_COUNT);
+    assert_eq!(unmarked_repetitions(&rows), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_cut_sends_qos_2_exactly_once() -> Result {
+    let Some(rows) = cut_in_mid_stream(2).await? else { return Ok(()) };
+    let values: Vec<_> = rows.into_iter().filter_map(|row| row.valor).collect();
+    assert_none_missing(&values, CUT_COUNT);
+    assert_eq!(values.len(), CUT_COUNT, "exactly once");
+    Ok(())
+}
+
+/// P2: rows whose value was stored before and that do not say so.
+fn unmarked_repetitions(rows: &[dados::Dado]) -> usize {
+    let mut seen = std::collections::HashSet::new();
+    rows.iter().filter(|row| !seen.insert(&row.valor) && row.dup != Some(true)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
