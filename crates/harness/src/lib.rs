@@ -20,7 +20,10 @@ pub mod rows;
 pub mod sensors;
 pub mod system;
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -31,9 +34,28 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Whether the absence of mosquitto is a failure instead of a skipped test: CI sets it.
 pub const REQUIRE_SERVICES: &str = "PONTE_REQUIRE_SERVICES";
 
-/// A port of loopback that was free a moment ago, for programs that are told their port.
+/// Ports below those that the system gives to outgoing connections (ip_local_port_range): a client that tries a closed
+/// port there again and again may be given that very port, and meet itself.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// An address of loopback that was free a moment ago, for programs that are told their port. Never the same twice in a
+/// process.
 pub fn free_addr() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static TRIED: OnceLock<AtomicU16> = OnceLock::new();
+    let tried = TRIED.get_or_init(|| AtomicU16::new(fastrand::u16(..PORTS.len() as u16)));
+    for _ in PORTS {
+        let port = PORTS.start + tried.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port is free")
+}
+
+/// Says out loud that a test was skipped, past the test runner's capture; where CI requires everything, it fails.
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os(REQUIRE_SERVICES).is_none(), "{why}, and {REQUIRE_SERVICES} is set");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// Asks again and again until `probe` gives a value; fails with `what` after `patience`.

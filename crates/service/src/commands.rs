@@ -39,7 +39,10 @@ pub fn report(tried: impl IntoIterator<Item = (String, Result<String, Fatal>)>) 
         match result {
             Ok(line) => print(&format!("ok      {name}: {line}\n")),
             Err(fatal) => {
-                print(&format!("FAILED  {name}: {fatal}\n"));
+                // Many a failure begins with the variable's name already.
+                let prefix = format!("{name}: ");
+                let what = fatal.message.strip_prefix(&prefix).unwrap_or(&fatal.message);
+                print(&format!("FAILED  {name}: {what}\n"));
                 failed = failed.or(Some(fatal));
             }
         }

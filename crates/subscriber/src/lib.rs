@@ -78,6 +78,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let capture = tasks.spawn_blocking(move || join(capture, "capture"));
 
     let ended = tokio::select! {
+        // First, since the threads end by themselves once it is cancelled: that is no death.
+        biased;
         () = token.cancelled() => Ok(()),
         part = parts.join_next() => Err(died(part)),
         _ = capture => Err(Fatal::new(Exit::Software, "the capture thread died")),

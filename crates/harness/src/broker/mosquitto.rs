@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::certs::Certs;
 use crate::process::Process;
-use crate::{PATIENCE, REQUIRE_SERVICES, eventually, free_addr};
+use crate::{PATIENCE, eventually, free_addr};
 
 /// What a broker for a test is like.
 #[derive(Clone, Debug, Default)]
@@ -38,16 +38,6 @@ pub struct Mosquitto {
 /// Whether mosquitto is there to be started.
 pub fn installed() -> bool {
     program().is_some()
-}
-
-/// The same for a test: its absence is said out loud, and a failure where CI requires it.
-pub fn installed_or_skipped() -> bool {
-    let required = std::env::var_os(REQUIRE_SERVICES).is_some();
-    assert!(installed() || !required, "mosquitto is not installed, and {REQUIRE_SERVICES} is set");
-    if !installed() {
-        eprintln!("SKIPPED: mosquitto is not installed");
-    }
-    installed()
 }
 
 /// Debian has it in a directory that is not on everybody's path.
