@@ -4,6 +4,8 @@ use anyhow::{Context as _, ensure};
 use dados::Dado;
 use reqwest::header::LINK;
 
+use crate::{PATIENCE, eventually};
+
 /// The most rows of one page.
 const PAGE: usize = 10_000;
 
@@ -45,6 +47,18 @@ impl Rows {
         let response = self.client.get(format!("{}/dados?limite=1", self.base)).send().await?;
         let rows: Vec<Dado> = serde_json::from_str(&response.error_for_status()?.text().await?)?;
         Ok(rows.first().map_or(0, |row| row.id))
+    }
+
+    /// Waits until so many rows are stored.
+    pub async fn stored(&self, count: i64) -> anyhow::Result<()> {
+        let enough = async || Ok((self.newest_id().await? >= count).then_some(()));
+        eventually(&format!("{count} rows are stored"), PATIENCE, enough).await
+    }
+
+    /// Waits until a topic has this value.
+    pub async fn stored_value(&self, topic: &str, value: &str) -> anyhow::Result<()> {
+        let there = async || Ok(self.values(topic).await?.iter().any(|stored| stored == value).then_some(()));
+        eventually(&format!("{value} is stored on {topic}"), PATIENCE, there).await
     }
 }
 

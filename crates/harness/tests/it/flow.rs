@@ -118,10 +118,7 @@ async fn two_subscribers_of_a_group_share_the_messages() -> Result {
     second.ready().await?;
     publish(system.broker.addr(), numbered("casa/x", 0, 1000, 1)).await?;
     let rows = system.api.rows();
-    harness::eventually("all are stored", harness::PATIENCE, async || {
-        Ok((rows.newest_id().await? >= 1000).then_some(()))
-    })
-    .await?;
+    rows.stored(1000).await?;
     let shares = [captured(&system.subscriber.status().await?), captured(&second.status().await?)];
     assert_eq!(shares.iter().sum::<u64>(), 1000);
     assert!(shares.iter().all(|share| *share > 0), "{shares:?}");

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write as _;
 
-use harness::PATIENCE;
 use harness::broker::mosquitto::Options;
 use harness::proxy::Proxy;
 use harness::publish::{Outgoing, numbered, publish};
@@ -31,15 +30,12 @@ async fn killed_in_mid_stream(qos: u8) -> Result {
     publishing.spawn(publish(broker, numbered("fluxo", 0, COUNT, qos)));
     let rows = system.api.rows();
     for kill in 1..=4 {
-        let some_more = async || Ok((rows.newest_id().await? >= kill * 2000).then_some(()));
-        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        rows.stored(kill * 2000).await?;
         system.subscriber.process()?.kill()?;
         system.subscriber.restart()?;
     }
     publishing.join_next().await.expect("one task")??;
-    let all = (COUNT - 1).to_string();
-    let last = async || Ok(rows.values("fluxo").await?.contains(&all).then_some(()));
-    harness::eventually("the last one is stored", PATIENCE, last).await?;
+    rows.stored_value("fluxo", &(COUNT - 1).to_string()).await?;
     system.subscriber.drained().await?;
     let stored = rows.all().await?;
     let values: Vec<_> = stored.iter().filter_map(|row| row.valor.clone()).collect();
@@ -77,8 +73,7 @@ async fn an_api_killed_again_and_again_stores_every_message_once() -> Result {
     publishing.spawn(publish(system.broker.addr(), numbered("fluxo", 0, COUNT, 1)));
     for kill in 1..=5 {
         let rows = system.api.rows();
-        let some_more = async || Ok((rows.newest_id().await? >= kill * 1000).then_some(()));
-        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        rows.stored(kill * 1000).await?;
         system.api.kill()?;
         system.api.restart().await?;
     }
@@ -118,14 +113,11 @@ async fn cut_in_mid_stream(qos: u8) -> Result<Option<Vec<dados::Dado>>> {
     publishing.spawn(publish(broker.addr(), numbered("fluxo", 0, CUT_COUNT, qos)));
     let rows = api.rows();
     for cut in 1..=CUTS {
-        let some_more = async || Ok((rows.newest_id().await? >= cut * 1000).then_some(()));
-        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        rows.stored(cut * 1000).await?;
         proxy.cut();
     }
     publishing.join_next().await.expect("one task")??;
-    let last = (CUT_COUNT - 1).to_string();
-    let all = async || Ok(rows.values("fluxo").await?.contains(&last).then_some(()));
-    harness::eventually("the last one is stored", PATIENCE, all).await?;
+    rows.stored_value("fluxo", &(CUT_COUNT - 1).to_string()).await?;
     subscriber.ready().await?;
     subscriber.drained().await?;
     let resumed = subscriber.log().matches("session=\"resumed\"").count();
@@ -169,9 +161,7 @@ async fn what_is_sent_while_the_subscriber_is_stopped_arrives_later() -> Result 
     system.subscriber.restart()?;
     system.subscriber.ready().await?;
     assert_eq!(system.subscriber.status().await?["broker"]["session_resumed"], true);
-    let rows = system.api.rows();
-    let all = async || Ok((rows.newest_id().await? >= 4_000).then_some(()));
-    harness::eventually("all are stored", PATIENCE, all).await?;
+    system.api.rows().stored(4_000).await?;
     assert_eq!(system.delivered("fluxo").await?, numbers(0, 4_000), "a clean stop repeats nothing");
     Ok(())
 }
@@ -184,17 +174,14 @@ async fn a_subscriber_stopped_in_mid_stream_repeats_nothing() -> Result {
     publishing.spawn(publish(system.broker.addr(), numbered("fluxo", 0, COUNT, 1)));
     let rows = system.api.rows();
     for stop in 1..=4 {
-        let some_more = async || Ok((rows.newest_id().await? >= stop * 2000).then_some(()));
-        harness::eventually("messages flow", PATIENCE, some_more).await?;
+        rows.stored(stop * 2000).await?;
         let end = system.subscriber.process()?.terminate()?;
         assert_eq!(end.code(), Some(0), "{}", system.subscriber.log());
         system.subscriber.restart()?;
         system.subscriber.ready().await?;
     }
     publishing.join_next().await.expect("one task")??;
-    let last = (COUNT - 1).to_string();
-    let all = async || Ok(rows.values("fluxo").await?.contains(&last).then_some(()));
-    harness::eventually("all are stored", PATIENCE, all).await?;
+    rows.stored_value("fluxo", &(COUNT - 1).to_string()).await?;
     let values = system.delivered("fluxo").await?;
     assert_none_missing(&values, COUNT);
     assert_eq!(values.len(), COUNT, "a clean stop repeats nothing:\n{}", system.subscriber.log());
@@ -232,9 +219,7 @@ async fn a_torn_tail_of_the_spool_costs_nothing_that_was_acknowledged() -> Resul
     assert!(system.subscriber.log().contains("torn write"), "{}", system.subscriber.log());
     system.api.restart().await?;
     publish(system.broker.addr(), numbered("fluxo", 1_000, 10, 1)).await?;
-    let rows = system.api.rows();
-    let all = async || Ok((rows.newest_id().await? >= 1_010).then_some(()));
-    harness::eventually("all are stored", PATIENCE, all).await?;
+    system.api.rows().stored(1_010).await?;
     assert_none_missing(&system.delivered("fluxo").await?, 1_010);
     Ok(())
 }
@@ -252,9 +237,7 @@ async fn a_full_spool_stops_acknowledging_and_goes_on_by_itself() -> Result {
     assert_eq!(status["ready"], false, "{status}");
     assert!(status["spool"]["bytes"].as_u64() <= Some(128 << 10), "{status}");
     system.api.restart().await?;
-    let rows = system.api.rows();
-    let all = async || Ok((rows.newest_id().await? >= COUNT as i64).then_some(()));
-    harness::eventually("all are stored", PATIENCE, all).await?;
+    system.api.rows().stored(COUNT as i64).await?;
     let values = system.delivered("fluxo").await?;
     let numbered: Vec<_> = values.iter().map(|value| value.trim_start_matches('0').to_owned()).collect();
     let numbered: Vec<_> =
@@ -278,9 +261,7 @@ async fn a_full_disk_under_the_spool_loses_nothing() -> Result {
     assert_eq!(status["ready"], false, "{status}");
     assert!(status["spool"]["fault"].as_str().is_some_and(|fault| fault.contains("No space left")), "{status}");
     system.api.restart().await?;
-    let rows = system.api.rows();
-    let all = async || Ok((rows.newest_id().await? >= COUNT as i64).then_some(()));
-    harness::eventually("all are stored", PATIENCE, all).await?;
+    system.api.rows().stored(COUNT as i64).await?;
     let values: Vec<usize> =
         system.delivered("fluxo").await?.iter().map(|value| value.parse()).collect::<std::result::Result<_, _>>()?;
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
