@@ -33,7 +33,7 @@ impl Stored {
     pub fn novo_dado(&self) -> NovoDado<'_> {
         let message = &self.message;
         NovoDado {
-            topico: Some(String::from_utf8_lossy(&message.topic)),
+            topico: Some(topic_text(message)),
             timestamp: Timestamp::from_ms(message.captured_ms).ok(),
             qos: Some(message.qos),
             retido: Some(message.retain),
