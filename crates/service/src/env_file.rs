@@ -32,6 +32,7 @@ pub const KNOWN: &[&str] = &[
     "MQTT_KEEP_ALIVE",
     "MQTT_KEY_FILE",
     "MQTT_PACKET_BYTES_MAX",
+    "MQTT_RETAINED",
     "MQTT_SESSION_EXPIRY",
     "MQTT_SHARED_GROUP",
     "MQTT_TOPICS",

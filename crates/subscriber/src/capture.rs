@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::mqtt::{Ack, Gate};
-use crate::spool::{AppendError, Message, Writer};
+use crate::session::Note;
+use crate::spool::{AppendError, Entry, Message, Writer};
 use crate::status::Status;
 
 /// Bytes that may wait for the disk in memory.
 const UNDURABLE_BYTES_MAX: usize = 16 << 20;
 /// What one message costs beside its bytes, generously; it bounds their number too.
 const MESSAGE_BYTES_EXTRA: usize = 256;
-/// Messages that may wait: with the extra cost above, their bytes run out first.
+/// Deliveries that may wait: with the extra cost above, their bytes run out first.
 const QUEUE_MAX: usize = UNDURABLE_BYTES_MAX / MESSAGE_BYTES_EXTRA + 16;
 /// One group commit: large enough to hide an fsync, small enough for the first of it not to wait long.
 const COMMIT_MESSAGES_MAX: usize = 8192;
@@ -28,15 +29,41 @@ const DISK_RETRY: Duration = Duration::from_millis(500);
 /// How often a lasting disk fault is logged again.
 const DISK_LOG_EVERY: Duration = Duration::from_secs(30);
 
+/// What the event loop hands over at a time: what is to be durable, and what is owed to the broker once it is.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// None for a repetition of what is stored already, and for what is no message.
+    pub message: Option<Message>,
+    /// What must be remembered of the session, in the same frame as the message.
+    pub note: Option<Note>,
+    /// None where there is nothing to acknowledge, or nobody any more.
+    pub ack: Option<Ack>,
+}
+
+impl Delivery {
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> + Clone {
+        self.note.map(Entry::Note).into_iter().chain(self.message.as_ref().map(Entry::Message))
+    }
+
+    fn bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.topic.len() + message.payload.len())
+    }
+
+    /// Whether the broker sends it again if it is not answered.
+    fn comes_again(&self) -> bool {
+        match &self.message {
+            Some(message) => message.qos > 0,
+            None => self.note.is_none(),
+        }
+    }
+}
+
 /// One step of the way into the spool, in receipt order.
 enum Item {
-    Message {
-        message: Message,
-        ack: Option<Ack>,
+    Delivery {
+        delivery: Delivery,
         _room: OwnedSemaphorePermit,
     },
-    /// A repetition of what is stored already.
-    AckOnly(Ack),
     /// Shutdown: say goodbye behind the acks of all that came before.
     Finish,
 }
@@ -47,37 +74,28 @@ pub struct Intake {
     room: Arc<Semaphore>,
 }
 
-/// Room for one message: kept until it is on the disk.
+/// Room for one delivery: kept until it is on the disk.
 pub struct Room(OwnedSemaphorePermit);
 
 impl Intake {
-    /// Waits until `message` may be held in memory. Cancel-safe.
-    pub async fn reserve(&self, message: &Message) -> Room {
-        let cost = message.topic.len() + message.payload.len() + MESSAGE_BYTES_EXTRA;
+    /// Waits until `delivery` may be held in memory. Cancel-safe.
+    pub async fn reserve(&self, delivery: &Delivery) -> Room {
+        let cost = delivery.bytes() + MESSAGE_BYTES_EXTRA;
         // A message larger than the whole limit takes all of it: it is let through alone.
         let permits = cost.min(UNDURABLE_BYTES_MAX) as u32;
         Room(self.room.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed"))
     }
 
-    /// Hands a message over. It is acknowledged once it is durable, if an `ack` is owed.
-    pub fn store(&self, room: Room, message: Message, ack: Option<Ack>) {
-        self.push(Item::Message { message, ack, _room: room.0 });
-    }
-
-    /// Acknowledges a repetition behind everything that came before it.
-    pub fn ack_only(&self, ack: Ack) {
-        self.push(Item::AckOnly(ack));
+    /// Hands a delivery over; it is acknowledged once it, and all that came before it, is durable.
+    pub fn take(&self, room: Room, delivery: Delivery) {
+        // Room is reserved first, so the queue is never full; a closed one means that the thread died, which ends the
+        // process.
+        let _ = self.items.try_send(Item::Delivery { delivery, _room: room.0 });
     }
 
     /// The handle with which shutdown asks for the goodbye.
     pub fn finisher(&self) -> Finisher {
         Finisher(self.items.clone().downgrade())
-    }
-
-    fn push(&self, item: Item) {
-        // Room is reserved first, so only repetitions can fill the queue. What does not fit stays unacknowledged, and
-        // comes again; a closed queue means that the thread died, which ends the process.
-        let _ = self.items.try_send(item);
     }
 }
 
@@ -137,9 +155,9 @@ impl Capture {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(item) = next {
-            bytes += item.bytes();
+            bytes += item.delivery().map_or(0, Delivery::bytes);
             let finish = matches!(item, Item::Finish);
-            if !(self.finishing && item.comes_again()) {
+            if !(self.finishing && item.delivery().is_some_and(Delivery::comes_again)) {
                 batch.push(item);
             }
             if finish || batch.len() >= COMMIT_MESSAGES_MAX || bytes >= COMMIT_BYTES_MAX {
@@ -153,7 +171,9 @@ impl Capture {
     fn settle(&mut self, batch: &mut Vec<Item>) -> bool {
         while !batch.is_empty() {
             let Some(durable) = self.commit(batch) else { return false };
-            self.gate.ack(batch[..durable].iter().filter_map(Item::ack));
+            let acks = batch[..durable].iter().filter_map(|item| item.delivery()?.ack);
+            self.status.metrics.acknowledged.inc_by(acks.clone().count() as u64);
+            self.gate.ack(acks);
             if batch[..durable].iter().any(|item| matches!(item, Item::Finish)) {
                 self.finishing = true;
                 self.gate.disconnect();
@@ -170,13 +190,18 @@ impl Capture {
         let mut count = batch.len();
         let mut logged: Option<Instant> = None;
         loop {
-            let messages = batch[..count].iter().filter_map(Item::message);
-            let appended = match messages.clone().next() {
-                Some(_) => self.writer.append(messages),
+            let entries = batch[..count].iter().filter_map(Item::delivery).flat_map(Delivery::entries);
+            let began = Instant::now();
+            let appended = match entries.clone().next() {
+                Some(_) => self.writer.append(entries.clone()),
                 None => return Some(count),
             };
             let fault = match appended {
-                Ok(_) => break,
+                Ok(_) => {
+                    let messages = entries.filter(|entry| matches!(entry, Entry::Message(_))).count() as u64;
+                    self.count(messages, began.elapsed());
+                    break;
+                }
                 Err(_) if count > 1 => {
                     count /= 2;
                     continue;
@@ -206,32 +231,20 @@ impl Capture {
     }
 }
 
-impl Item {
-    fn message(&self) -> Option<&Message> {
-        match self {
-            Self::Message { message, .. } => Some(message),
-            Self::AckOnly(_) | Self::Finish => None,
-        }
+impl Capture {
+    fn count(&self, messages: u64, elapsed: Duration) {
+        let metrics = &self.status.metrics;
+        metrics.captured.inc_by(messages);
+        metrics.commit_messages.observe(messages as f64);
+        metrics.commit_seconds.observe(elapsed.as_secs_f64());
     }
+}
 
-    fn ack(&self) -> Option<Ack> {
+impl Item {
+    fn delivery(&self) -> Option<&Delivery> {
         match self {
-            Self::Message { ack, .. } => *ack,
-            Self::AckOnly(ack) => Some(*ack),
+            Self::Delivery { delivery, .. } => Some(delivery),
             Self::Finish => None,
         }
-    }
-
-    /// Whether the broker sends it again if it is not acknowledged.
-    fn comes_again(&self) -> bool {
-        match self {
-            Self::Message { message, .. } => message.qos > 0,
-            Self::AckOnly(_) => true,
-            Self::Finish => false,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.message().map_or(0, |message| message.topic.len() + message.payload.len())
     }
 }

@@ -70,7 +70,7 @@ async fn replay(quarantine: &Quarantine, chosen: &Chosen, client: &Client) -> Re
             Fatal::new(Exit::Data, format_args!("quarantine: sequence {}: {error}", entry.sequence))
         })?;
         match client.post_once(&entry.idempotency_key(), line(&stored)).await {
-            Outcome::Taken => {
+            Outcome::Taken { .. } => {
                 quarantine.remove(entry.sequence).map_err(|error| unreadable(&error))?;
                 taken += 1;
             }

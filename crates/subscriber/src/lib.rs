@@ -1,7 +1,8 @@
 //! Captures MQTT messages durably and forwards them to the API over HTTP.
 //!
 //! The way of a message: [`mqtt`] reads it, [`capture`] makes it durable in the [`spool`] and then lets [`mqtt::Gate`]
-//! acknowledge it; [`forward`] takes it out of the spool and posts it. [`status`] tells how each of them is.
+//! acknowledge it; [`forward`] takes it out of the spool and posts it. [`session`] is what must be remembered of the broker's
+//! session; [`status`] tells how each of them is, and [`metrics`] counts.
 //!
 //! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommands beside `run`
 
@@ -9,8 +10,10 @@ pub mod capture;
 pub mod commands;
 pub mod config;
 pub mod forward;
+pub mod metrics;
 pub mod mqtt;
 pub mod retry;
+pub mod session;
 pub mod spool;
 pub mod status;
 
@@ -24,10 +27,12 @@ use service::{Exit, Fatal, http, shutdown};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use config::Config;
 use forward::Forwarder;
 use forward::quarantine::{self, Quarantine};
+use session::subscriptions::Subscriptions;
 use spool::OpenError;
 use status::Status;
 
@@ -43,16 +48,17 @@ const STATUS_CONNECTIONS_MAX: u32 = 64;
 /// the program died.
 pub async fn run(config: Config, listener: TcpListener, token: CancellationToken) -> Result<(), Fatal> {
     let (writer, reader, gauge, recovery) = spool::open(config.spool.clone()).map_err(unfit_spool)?;
-    let identity = gauge.identity();
-    info!(dir = %config.spool.dir.display(), producer = %identity.producer, waiting = recovery.waiting, "spool open");
+    let producer = gauge.usage().progress.producer;
+    info!(dir = %config.spool.dir.display(), %producer, waiting = recovery.waiting, "spool open");
     if recovery.torn_bytes > 0 {
         warn!(bytes = recovery.torn_bytes, "the spool ended in a torn write, which was never acknowledged: cut off");
     }
     let status = Status::new(gauge.clone());
     let quarantine = Quarantine::of_spool(&config.spool.dir);
     let forwarder = Forwarder::new(reader, gauge.clone(), &config.api, quarantine.clone(), status.clone())?;
-    let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(&identity));
-    let connection = mqtt::Connection::new(&config.mqtt, &client_id, status.clone())?;
+    let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(gauge.installation()));
+    let (inbound, subscriptions) = (writer.inbound().clone(), Subscriptions::open(&config.spool.dir));
+    let connection = mqtt::Connection::new(&config.mqtt, &client_id, inbound, subscriptions, status.clone())?;
     let gate = connection.gate();
     let (intake, capture) = capture::start(writer, gate, status.clone(), token.clone())?;
     let finisher = intake.finisher();
@@ -96,8 +102,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
 }
 
 /// The client id of an installation that names none: the session at the broker must outlive restarts.
-fn default_client_id(identity: &spool::Identity) -> String {
-    let simple = identity.installation.simple().to_string();
+fn default_client_id(installation: Uuid) -> String {
+    let simple = installation.simple().to_string();
     format!("ponte-{}", &simple[..12])
 }
 

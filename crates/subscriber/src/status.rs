@@ -8,11 +8,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
+use uuid::Uuid;
 
+use crate::metrics::Metrics;
 use crate::spool::{AppendError, Gauge};
 
 /// What the parts report; shared between them.
 pub struct Status {
+    /// What is counted.
+    pub metrics: Metrics,
     gauge: Gauge,
     parts: Mutex<Parts>,
 }
@@ -26,6 +30,9 @@ struct Parts {
     subscription_faults: Vec<String>,
     spool_fault: Option<String>,
     api_fault: Option<String>,
+    /// What the API's ledger says is missing of this producer.
+    missing: Option<i64>,
+    /// In quarantine now.
     quarantined: u64,
 }
 
@@ -49,6 +56,8 @@ struct Broker {
 
 #[derive(Serialize)]
 struct Spool {
+    /// Names this spool in the API's ledger.
+    producer: Uuid,
     /// Messages stored since the spool was made.
     captured: u64,
     waiting: u64,
@@ -61,16 +70,20 @@ struct Spool {
 #[derive(Serialize)]
 struct Api {
     fault: Option<String>,
+    /// Messages of this producer that are neither stored nor accounted for otherwise; null before the API was asked.
+    missing: Option<i64>,
 }
 
 impl Status {
     /// Nothing is connected yet.
     pub fn new(gauge: Gauge) -> Arc<Self> {
         let parts = Parts { broker_fault: Some("not connected yet".into()), ..Parts::default() };
-        Arc::new(Self { gauge, parts: Mutex::new(parts) })
+        Arc::new(Self { metrics: Metrics::default(), gauge, parts: Mutex::new(parts) })
     }
 
-    pub(crate) fn broker_connected(&self, session_resumed: bool) {
+    pub(crate) fn broker_connected(&self, session_resumed: bool, session_lost: bool) {
+        self.metrics.connects.inc();
+        self.metrics.sessions_lost.inc_by(session_lost.into());
         let mut parts = self.parts();
         parts.connected = true;
         parts.session_resumed = session_resumed;
@@ -90,6 +103,7 @@ impl Status {
     }
 
     pub(crate) fn spool_failed(&self, fault: &AppendError) {
+        self.metrics.commit_failures.inc();
         self.parts().spool_fault = Some(fault.to_string());
     }
 
@@ -98,11 +112,17 @@ impl Status {
     }
 
     pub(crate) fn api_failed(&self, fault: String) {
+        self.metrics.delivery_failures.inc();
         self.parts().api_fault = Some(fault);
     }
 
     pub(crate) fn api_recovered(&self) {
         self.parts().api_fault = None;
+    }
+
+    /// What the API's ledger says is missing; whether that is news.
+    pub(crate) fn missing(&self, missing: i64) -> bool {
+        self.parts().missing.replace(missing) != Some(missing)
     }
 
     pub(crate) fn quarantined(&self, messages: u64) {
@@ -123,6 +143,7 @@ impl Status {
                 subscription_faults: parts.subscription_faults.clone(),
             },
             spool: Spool {
+                producer: usage.progress.producer,
                 captured: usage.next_sequence - 1,
                 waiting: usage.waiting,
                 bytes: usage.bytes,
@@ -130,7 +151,7 @@ impl Status {
                 quarantined: parts.quarantined,
                 fault: parts.spool_fault.clone(),
             },
-            api: Api { fault: parts.api_fault.clone() },
+            api: Api { fault: parts.api_fault.clone(), missing: parts.missing },
         }
     }
 

@@ -10,7 +10,7 @@ use service::settings::{bytes, duration};
 use service::telemetry::LogSettings;
 use url::Url;
 
-use super::{BrokerAddr, Topics};
+use super::{BrokerAddr, Retained, Topics};
 use crate::spool::Durability;
 
 /// Captures MQTT messages durably and forwards them to the API
@@ -83,6 +83,9 @@ pub struct Settings {
     /// What to subscribe to: filter or filter:qos, separated by commas; $share/group/filter is taken too
     #[arg(long, env = "MQTT_TOPICS", value_name = "FILTERS", default_value = "#:1", help_heading = "Broker")]
     pub mqtt_topics: Topics,
+    /// What to do with messages that the broker has retained: store them once, when a filter is new, or skip them
+    #[arg(long, env = "MQTT_RETAINED", value_name = "WHAT", default_value = "store", help_heading = "Broker")]
+    pub mqtt_retained: Retained,
     /// The client id, which names the session at the broker; where it is not set, one that the spool remembers
     #[arg(long, env = "MQTT_CLIENT_ID", value_name = "ID", help_heading = "Broker")]
     pub mqtt_client_id: Option<String>,

@@ -11,6 +11,7 @@ pub mod topics;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use secrecy::SecretString;
 use service::Fatal;
 use url::Url;
@@ -41,6 +42,15 @@ pub struct Config {
     pub api: Api,
 }
 
+/// What becomes of messages that the broker sends from its store because a subscription is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Retained {
+    /// They are stored, with `retido` set.
+    Store,
+    /// They are not asked for, and not stored where they come nevertheless.
+    Skip,
+}
+
 /// How to reach the broker, and what to ask it for.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
@@ -50,6 +60,8 @@ pub struct Mqtt {
     pub credentials: Option<(String, SecretString)>,
     /// With the shared group applied; at least one.
     pub subscriptions: Vec<Subscription>,
+    /// Whether retained messages are wanted.
+    pub retained: Retained,
     /// None: the spool's own.
     pub client_id: Option<String>,
     /// Certificate authorities instead of the system's.
@@ -132,6 +144,7 @@ impl Settings {
             broker,
             credentials,
             subscriptions: self.mqtt_topics.shared(self.mqtt_shared_group.as_deref())?,
+            retained: self.mqtt_retained,
             client_id: self.mqtt_client_id,
             ca_file: self.mqtt_ca_file,
             identity_files,

@@ -96,7 +96,7 @@ impl Batch {
     }
 
     /// The sequence of the last one.
-    pub(super) fn last_sequence(&self) -> u64 {
+    pub fn last_sequence(&self) -> u64 {
         self.first_sequence() + self.0.len() as u64 - 1
     }
 
@@ -104,6 +104,15 @@ impl Batch {
     #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Those of its messages whose sequences are within `from` and `to`, of which there must be one.
+    pub(super) fn within(self, from: u64, to: u64) -> Self {
+        let first = self.first_sequence();
+        let messages: VecDeque<_> =
+            self.0.into_iter().skip((from - first) as usize).take((to + 1 - from) as usize).collect();
+        assert!(!messages.is_empty(), "no message within {from} and {to}");
+        Self(messages)
     }
 
     /// One line a message.
@@ -147,7 +156,7 @@ mod tests {
         };
         let mut queue = Queue::default();
         for &(first_sequence, bytes) in sizes {
-            queue.push(Frame { first_sequence, messages: vec![message(bytes)] });
+            queue.push(Frame { first_sequence, messages: vec![message(bytes)], notes: Vec::new() });
         }
         queue
     }

@@ -1,10 +1,12 @@
 //! Takes messages out of the spool and posts them; the cursor moves only past what the API confirmed or refused for good.
 //!
 //! - [`batch`]: a run of consecutive messages as one NDJSON body
+//! - [`copies`]: whether another copy of this spool uses our name
 //! - [`post`]: one request, and what its answer means
 //! - [`quarantine`]: messages that the API will not take
 
 pub mod batch;
+mod copies;
 pub mod post;
 pub mod quarantine;
 
@@ -13,19 +15,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dados::Relato;
 use service::Fatal;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
 use crate::config::Api;
 use crate::retry::Backoff;
-use crate::spool::{Gauge, Reader};
+use crate::spool::{Gauge, Progress, Reader};
 use crate::status::Status;
 
 use batch::{Batch, Queue, Stored};
-use post::{Client, Outcome};
+use post::{Client, Outcome, Refusal};
 use quarantine::Quarantine;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30) };
@@ -34,19 +36,44 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How often a lasting outage is logged again.
 const OUTAGE_LOG_EVERY: Duration = Duration::from_secs(30);
 
+/// How often the API is told how far we are, while that changes, and how often it hears of us at all.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+
 /// The forwarding task.
 pub struct Forwarder {
     reader: Reader,
     gauge: Gauge,
     client: Client,
     quarantine: Quarantine,
-    producer: Uuid,
     status: Arc<Status>,
     /// Read from the spool, not yet posted.
     queue: Queue,
+    /// The highest sequence that may have reached the API.
+    attempted: u64,
+    /// What the API was told last, and when.
+    reported: Relato,
+    reported_at: Instant,
+    /// Something went into quarantine: the API must know before the next batch, so that its sums come out even.
+    must_report: bool,
     /// Failures in a row.
     failures: u32,
     logged: Option<Instant>,
+}
+
+/// A batch on its way, and where the cursor goes when it is through: further than its last message where the API has those
+/// behind it already.
+struct Part {
+    batch: Batch,
+    covers: u64,
+}
+
+/// What became of a batch.
+enum Posted {
+    Stored,
+    Refused(Refusal),
+    /// From the one sequence to the other the API took others' messages for ours.
+    Clash(u64, u64),
 }
 
 impl Forwarder {
@@ -58,16 +85,17 @@ impl Forwarder {
         quarantine: Quarantine,
         status: Arc<Status>,
     ) -> Result<Self, Fatal> {
-        let producer = gauge.identity().producer;
-        let client = Client::new(api)?;
         Ok(Self {
             reader,
             gauge,
-            client,
+            client: Client::new(api)?,
             quarantine,
-            producer,
             status,
             queue: Queue::default(),
+            attempted: 0,
+            reported: Relato::default(),
+            reported_at: Instant::now(),
+            must_report: false,
             failures: 0,
             logged: None,
         })
@@ -79,6 +107,8 @@ impl Forwarder {
     }
 
     async fn forward(&mut self) -> ! {
+        self.meet().await;
+        self.report_until_taken().await;
         loop {
             let batch = match self.next_batch().await {
                 Ok(batch) => batch,
@@ -87,14 +117,47 @@ impl Forwarder {
                     continue;
                 }
             };
+            if self.must_report {
+                self.report_until_taken().await;
+            }
             self.deliver(batch).await;
+        }
+    }
+
+    /// Before anything is posted: asks what the API has under our name, and takes a new one where that is not ours.
+    async fn meet(&mut self) {
+        let watermark = loop {
+            match self.client.ledger(self.progress().producer).await {
+                Ok(ledger) => break ledger.map_or(0, |ledger| ledger.ultima_sequencia),
+                Err(fault) => self.failed(fault, None).await,
+            }
+        };
+        let progress = self.progress();
+        self.attempted = progress.base + watermark;
+        if copies::is_outdated(&progress, watermark) {
+            warn!(
+                producer = %progress.producer,
+                api_has = self.attempted,
+                spool_had = progress.unverified_from - 1,
+                "the spool is an older copy of itself, and the API has all that it brought along"
+            );
+            self.rename(progress.unverified_from).await;
+        } else {
+            while let Err(fault) = self.reader.verified() {
+                self.failed(format!("the spool's cursor cannot be written: {fault}"), None).await;
+            }
         }
     }
 
     /// The longest run of consecutive messages that fits into one request; waits for the first one only.
     async fn next_batch(&mut self) -> io::Result<Batch> {
-        if self.queue.is_empty() {
-            self.queue.push(self.reader.next().await?);
+        self.report_if_due().await;
+        while self.queue.is_empty() {
+            let due = self.reported_at + REPORT_EVERY;
+            tokio::select! {
+                frame = self.reader.next() => self.queue.push(frame?),
+                () = sleep_until(due.into()) => self.report_if_due().await,
+            }
         }
         while self.queue.wants_more() {
             match self.reader.try_next()? {
@@ -107,43 +170,68 @@ impl Forwarder {
 
     /// Posts a batch, and parts of it where the API refuses it, until every message is confirmed or quarantined.
     async fn deliver(&mut self, batch: Batch) {
-        let mut parts = VecDeque::from([batch]);
-        while let Some(part) = parts.pop_front() {
-            let last = part.last_sequence();
-            if let Some(refusal) = self.post(&part).await {
-                match part.halves() {
+        let mut parts = VecDeque::from([Part { covers: batch.last_sequence(), batch }]);
+        while let Some(Part { batch, covers }) = parts.pop_front() {
+            let last = batch.last_sequence();
+            match self.post(&batch).await {
+                Posted::Stored => self.ack(covers, |progress| progress.base += covers - last).await,
+                Posted::Refused(refusal) => match batch.halves() {
                     Ok((first, second)) => {
-                        parts.push_front(second);
-                        parts.push_front(first);
-                        continue;
+                        parts.push_front(Part { batch: second, covers });
+                        parts.push_front(Part { covers: first.last_sequence(), batch: first });
                     }
-                    Err(single) => self.set_aside(&single, &refusal).await,
+                    Err(single) => {
+                        self.set_aside(&single, &refusal).await;
+                        let settle = |progress: &mut Progress| {
+                            progress.quarantined += 1;
+                            progress.base += covers - last;
+                        };
+                        self.ack(covers, settle).await;
+                        self.must_report = true;
+                    }
+                },
+                Posted::Clash(from, to) => {
+                    warn!(
+                        from,
+                        to, "the API has other messages under our sequences: another copy of this spool is at work"
+                    );
+                    self.rename(from).await;
+                    self.report_until_taken().await;
+                    parts.push_front(Part { batch: batch.within(from, to), covers });
                 }
             }
-            self.ack(last).await;
         }
     }
 
-    /// Posts until the API takes it (none) or refuses it for its content.
-    async fn post(&mut self, part: &Batch) -> Option<post::Refusal> {
-        let body = part.ndjson();
+    /// Posts until the API takes it or refuses it for its content.
+    async fn post(&mut self, batch: &Batch) -> Posted {
+        let Progress { producer, base, .. } = self.progress();
+        let first = batch.first_sequence();
+        let body = batch.ndjson();
         loop {
-            match self.client.post(self.producer, part.first_sequence(), part.len(), body.clone()).await {
-                Outcome::Taken => {
+            let attempted = self.attempted;
+            self.attempted = attempted.max(batch.last_sequence());
+            match self.client.post(producer, first - base, batch.len(), body.clone()).await {
+                Outcome::Taken { duplicates } => {
                     self.recovered();
-                    return None;
+                    if let Some((from, to)) = copies::taken_by_another(first, duplicates, attempted) {
+                        return Posted::Clash(from, to);
+                    }
+                    self.status.metrics.duplicates.inc_by(duplicates);
+                    self.status.metrics.delivered.inc_by(batch.len() as u64 - duplicates);
+                    return Posted::Stored;
                 }
                 Outcome::Refused(refusal) => {
                     self.recovered();
-                    return Some(refusal);
+                    return Posted::Refused(refusal);
                 }
                 Outcome::Again { fault, after } => self.failed(fault, after).await,
             }
         }
     }
 
-    async fn set_aside(&mut self, message: &Stored, refusal: &post::Refusal) {
-        while let Err(fault) = self.quarantine.add(self.producer, message, refusal) {
+    async fn set_aside(&mut self, message: &Stored, refusal: &Refusal) {
+        while let Err(fault) = self.quarantine.add(self.progress().producer, message, refusal) {
             self.failed(format!("the quarantine cannot be written: {fault}"), None).await;
         }
         warn!(
@@ -154,10 +242,70 @@ impl Forwarder {
         );
     }
 
-    async fn ack(&mut self, sequence: u64) {
-        while let Err(fault) = self.reader.ack(sequence) {
+    async fn ack(&mut self, sequence: u64, change: impl Fn(&mut Progress)) {
+        while let Err(fault) = self.reader.ack_with(sequence, &change) {
             self.failed(format!("the spool's cursor cannot be moved: {fault}"), None).await;
         }
+    }
+
+    /// Goes on under a new name from `first_sequence` on.
+    async fn rename(&mut self, first_sequence: u64) {
+        let producer = loop {
+            match self.reader.rename(first_sequence) {
+                Ok(producer) => break producer,
+                Err(fault) => self.failed(format!("the spool's cursor cannot be written: {fault}"), None).await,
+            }
+        };
+        self.attempted = first_sequence - 1;
+        self.status.metrics.renamed.inc();
+        warn!(%producer, first_sequence, "going on under a new name");
+    }
+
+    /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
+    async fn report_if_due(&mut self) {
+        let since = self.reported_at.elapsed();
+        if since < REPORT_EVERY || (since < HEARTBEAT_EVERY && self.relato() == self.reported) {
+            return;
+        }
+        match self.report().await {
+            Ok(()) => self.recovered(),
+            Err(fault) => self.status.api_failed(fault),
+        }
+    }
+
+    async fn report_until_taken(&mut self) {
+        while let Err(fault) = self.report().await {
+            self.failed(fault, None).await;
+        }
+        self.recovered();
+        self.must_report = false;
+    }
+
+    async fn report(&mut self) -> Result<(), String> {
+        self.reported_at = Instant::now();
+        let relato = self.relato();
+        let ledger = self.client.report(self.progress().producer, &relato).await?;
+        if self.status.missing(ledger.faltando) && ledger.faltando != 0 {
+            error!(missing = ledger.faltando, "the API's ledger does not come out even: was its database put back?");
+        }
+        self.reported = relato;
+        Ok(())
+    }
+
+    fn relato(&self) -> Relato {
+        let usage = self.gauge.usage();
+        let Progress { base, acked, quarantined, damaged, .. } = usage.progress;
+        Relato {
+            recebidas: usage.next_sequence - 1 - base,
+            confirmadas: acked - base,
+            quarentena: quarantined,
+            danificadas: damaged,
+            nome: None,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        self.gauge.usage().progress
     }
 
     /// One more failure: says so, and waits.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
 use dados::problem::MEDIA_TYPE;
-use dados::{Inseridos, Problem};
+use dados::{Inseridos, Problem, Produtor, Relato};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret;
@@ -44,7 +44,10 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every row is stored, now or before.
-    Taken,
+    Taken {
+        /// So many of the first rows were stored before.
+        duplicates: u64,
+    },
     /// The content is at fault.
     Refused(Refusal),
     /// The network, the API or a setting is at fault: the same request may succeed later.
@@ -102,6 +105,25 @@ impl Client {
         self.send(request, 1).await
     }
 
+    /// The API's ledger of a producer, if it knows it; else the fault.
+    pub(super) async fn ledger(&self, producer: Uuid) -> Result<Option<Produtor>, String> {
+        let response = self.http.get(self.of_producer(producer)).send().await.map_err(|error| causes(&error))?;
+        match response.status() {
+            StatusCode::NOT_FOUND if is_ours(&response) => Ok(None),
+            _ => ledger(response, producer).await.map(Some),
+        }
+    }
+
+    /// Tells the API what a producer knows of itself, and gives its ledger; else the fault.
+    pub(super) async fn report(&self, producer: Uuid, relato: &Relato) -> Result<Produtor, String> {
+        let request = self.http.put(self.of_producer(producer)).json(relato);
+        ledger(request.send().await.map_err(|error| causes(&error))?, producer).await
+    }
+
+    fn of_producer(&self, producer: Uuid) -> Url {
+        self.base.join(&format!("produtores/{producer}")).expect("a UUID is a path's segment")
+    }
+
     /// Asks whether the API can take data: a line about it, or the fault.
     pub async fn ready(&self) -> Result<String, String> {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
@@ -124,12 +146,28 @@ impl Client {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let ours = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == MEDIA_TYPE);
+        let ours = is_ours(&response);
         let reason = reason(response).await;
         if concerns_content(status, ours) {
             return Outcome::Refused(Refusal { status: status.as_u16(), reason });
         }
         Outcome::Again { fault: format!("the API answers {status}: {reason}"), after }
+    }
+}
+
+/// Whether an error has the API's own form.
+fn is_ours(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|value| value == MEDIA_TYPE)
+}
+
+async fn ledger(response: Response, producer: Uuid) -> Result<Produtor, String> {
+    let status = response.status();
+    if !status.is_success() {
+        return Err(format!("the API answers {status}: {}", reason(response).await));
+    }
+    match serde_json::from_str::<Produtor>(&body(response).await) {
+        Ok(ledger) if ledger.produtor == producer => Ok(ledger),
+        _ => Err(format!("{status} without the producer's ledger: is another server behind API_URL?")),
     }
 }
 
@@ -148,7 +186,7 @@ async fn confirmed(response: Response, rows: u64) -> Outcome {
     let status = response.status();
     let text = body(response).await;
     match serde_json::from_str::<Inseridos>(&text) {
-        Ok(answer) if answer.inseridos + answer.duplicados == rows => Outcome::Taken,
+        Ok(answer) if answer.inseridos + answer.duplicados == rows => Outcome::Taken { duplicates: answer.duplicados },
         Ok(answer) => Outcome::Again {
             fault: format!("the API accounts for {} of {rows} rows", answer.inseridos + answer.duplicados),
             after: None,

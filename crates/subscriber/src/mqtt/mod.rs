@@ -4,7 +4,7 @@
 //! - [`v5`]: the event loop of MQTT 5, in the order of steps that keeps acknowledgements honest
 //! - [`subscribe`]: what is asked for, and whether it is granted
 //! - [`gate`]: which acknowledgements may still be written, and to which connection
-//! - [`session`]: what must be remembered of QoS 2 within this process
+//! - [`receive`]: what a PUBLISH is: news, a repetition, or nothing to keep
 //! - [`fault`]: what went wrong, in words, and how long to wait after it
 //!
 //! Everything that knows rumqttc is in here; MQTT 3.1.1 would be a sibling of [`v5`] behind [`Connection`].
@@ -13,7 +13,7 @@ mod fault;
 mod gate;
 mod options;
 pub mod probe;
-mod session;
+mod receive;
 mod subscribe;
 mod v5;
 
@@ -28,7 +28,11 @@ pub use gate::{Ack, Gate};
 
 use crate::capture::Intake;
 use crate::config::Mqtt;
+use crate::session::Inbound;
+use crate::session::subscriptions::Subscriptions;
 use crate::status::Status;
+use receive::Receiver;
+use subscribe::Subscriber;
 
 /// Requests that may wait in rumqttc: acknowledgements starve behind reads, so there is room for many.
 const REQUESTS_MAX: usize = 1 << 20;
@@ -40,12 +44,21 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads the certificates and prepares everything; no traffic yet.
-    pub fn new(config: &Mqtt, client_id: &str, status: Arc<Status>) -> Result<Self, Fatal> {
+    /// Reads the certificates and prepares everything; no traffic yet. `inbound` and `subscriptions` are what earlier runs
+    /// left of the session.
+    pub fn new(
+        config: &Mqtt,
+        client_id: &str,
+        inbound: Inbound,
+        subscriptions: Subscriptions,
+        status: Arc<Status>,
+    ) -> Result<Self, Fatal> {
         let options = options::build(config, client_id)?;
         let (client, eventloop) = rumqttc::v5::AsyncClient::new(options, REQUESTS_MAX);
         let gate = Arc::new(Gate::new(client.clone()));
-        let inner = v5::Conversation::new(config, client, eventloop, gate.clone(), status);
+        let receiver = Receiver::new(config.retained, inbound, status.clone());
+        let subscriber = Subscriber::new(config, client_id, client, subscriptions, status.clone());
+        let inner = v5::Conversation::new(config, eventloop, gate.clone(), receiver, subscriber, status);
         Ok(Self { inner, gate })
     }
 

@@ -3,23 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dados::Timestamp;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, Publish, SubAck};
-use rumqttc::v5::{AsyncClient, Event, EventLoop};
+use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, Publish};
+use rumqttc::v5::{Event, EventLoop};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::fault::Fault;
-use super::gate::{Ack, Gate};
+use super::gate::Gate;
 use super::options::CONNECT_SECONDS_MAX;
-use super::session::{Fingerprint, Inbound};
-use super::subscribe;
-use crate::capture::Intake;
-use crate::config::{Mqtt, Subscription};
-use crate::spool::Message;
+use super::receive::Receiver;
+use super::subscribe::Subscriber;
+use crate::capture::{Delivery, Intake};
+use crate::config::Mqtt;
 use crate::status::Status;
 
 /// No completed poll for so many keep-alives: the peer has stopped reading, and rumqttc's flush has no timeout.
@@ -34,14 +32,13 @@ const CONNECT_SLACK: Duration = Duration::from_secs(5);
 /// The client's side of everything that is said to the broker.
 pub(super) struct Conversation {
     broker: String,
-    subscriptions: Vec<Subscription>,
     session_expiry_s: u32,
     keep_alive: Duration,
-    client: AsyncClient,
     eventloop: EventLoop,
     gate: Arc<Gate>,
+    receiver: Receiver,
+    subscriber: Subscriber,
     status: Arc<Status>,
-    inbound: Inbound,
     /// The connection that messages come on now.
     generation: u64,
 }
@@ -52,28 +49,28 @@ enum End {
     Shutdown,
     /// The network, the broker, or the watchdog.
     Lost(Fault),
-    /// The disk does not keep up; this message has no room yet.
-    Stalled(Box<Message>),
+    /// The disk does not keep up; this has no room yet.
+    Stalled(Box<Delivery>),
 }
 
 impl Conversation {
     pub(super) fn new(
         config: &Mqtt,
-        client: AsyncClient,
         eventloop: EventLoop,
         gate: Arc<Gate>,
+        receiver: Receiver,
+        subscriber: Subscriber,
         status: Arc<Status>,
     ) -> Self {
         Self {
             broker: config.broker.to_string(),
-            subscriptions: config.subscriptions.clone(),
             session_expiry_s: config.session_expiry_s,
             keep_alive: config.keep_alive,
-            client,
             eventloop,
             gate,
+            receiver,
+            subscriber,
             status,
-            inbound: Inbound::default(),
             generation: 0,
         }
     }
@@ -92,8 +89,8 @@ impl Conversation {
             let (fault, stalled) = match end {
                 End::Shutdown => (None, None),
                 End::Lost(fault) => (Some(fault), None),
-                End::Stalled(message) => {
-                    (Some(Fault::new("the disk does not keep up: offline until it has")), Some(*message))
+                End::Stalled(delivery) => {
+                    (Some(Fault::new("the disk does not keep up: offline until it has")), Some(*delivery))
                 }
             };
             if let Some(fault) = &fault {
@@ -132,26 +129,33 @@ impl Conversation {
                 Ok(Err(error)) => return End::Lost(error.into()),
                 Err(_) => return End::Lost(Fault::new("the broker has stopped reading")),
             };
-            match event {
+            let delivery = match event {
                 Event::Incoming(Packet::ConnAck(connack)) => {
-                    self.connected(&connack);
+                    let delivery = self.connected(&connack);
                     // Shutdown looked for a connection to say goodbye on before there was this one.
                     if token.is_cancelled() {
                         return End::Shutdown;
                     }
-                }
-                Event::Incoming(Packet::SubAck(suback)) => self.subscribed(&suback),
-                Event::Incoming(Packet::PubRel(pubrel)) => self.inbound.release(pubrel.pkid),
-                Event::Incoming(Packet::Publish(publish)) => {
-                    if let Err(message) = self.receive(publish, intake).await {
-                        return End::Stalled(message);
-                    }
+                    delivery
                 }
                 Event::Outgoing(Outgoing::Disconnect) => {
                     let _ = timeout(PARTING_MAX, self.part(intake)).await;
                     return End::Shutdown;
                 }
-                _ => {}
+                Event::Incoming(Packet::SubAck(suback)) => {
+                    self.subscriber.subscribed(&suback);
+                    None
+                }
+                Event::Incoming(Packet::UnsubAck(unsuback)) => {
+                    self.subscriber.unsubscribed(&unsuback);
+                    None
+                }
+                event => self.delivery(event),
+            };
+            if let Some(delivery) = delivery
+                && let Err(delivery) = self.hand_over(delivery, intake).await
+            {
+                return End::Stalled(delivery);
             }
             self.gate.retry();
         }
@@ -161,15 +165,16 @@ impl Conversation {
     /// reset, which can take acknowledgements with it that the broker has not read yet.
     async fn part(&mut self, intake: &Intake) {
         while let Ok(event) = self.eventloop.poll().await {
-            if let Event::Incoming(Packet::Publish(publish)) = event
-                && self.receive(publish, intake).await.is_err()
+            if let Some(delivery) = self.delivery(event)
+                && self.hand_over(delivery, intake).await.is_err()
             {
                 return;
             }
         }
     }
 
-    fn connected(&mut self, connack: &ConnAck) {
+    /// A session that the broker has lost must be forgotten here too, behind what came in it.
+    fn connected(&mut self, connack: &ConnAck) -> Option<Delivery> {
         // A server that asks for no keep-alive would get a storm of pings (rumqttc takes 0 for its interval).
         if self.eventloop.options.keep_alive() < Duration::from_secs(1) {
             self.eventloop.options.set_keep_alive(self.keep_alive);
@@ -177,8 +182,10 @@ impl Conversation {
         self.generation = self.gate.open();
         let session = if connack.session_present { "resumed" } else { "new" };
         info!(broker = self.broker, client_id = self.eventloop.options.client_id(), session, "connected");
-        if !connack.session_present {
-            self.inbound.lose();
+        let known = self.subscriber.knows_session();
+        let lost = !connack.session_present && known;
+        if lost {
+            warn!(broker = self.broker, "the broker has lost the session, and with it what it kept while we were away");
         }
         let granted = connack.properties.as_ref().and_then(|properties| properties.session_expiry_interval);
         if granted.is_some_and(|granted| granted < self.session_expiry_s) {
@@ -188,62 +195,45 @@ impl Conversation {
                 "the broker keeps the session for less time than MQTT_SESSION_EXPIRY asks"
             );
         }
-        self.status.broker_connected(connack.session_present);
-        let filters = subscribe::filters(&self.subscriptions);
-        if let Err(fault) = self.client.try_subscribe_many(filters) {
-            error!(%fault, "the subscription found no room in the queue");
+        self.status.broker_connected(connack.session_present, lost);
+        self.subscriber.connected();
+        if connack.session_present && known { None } else { self.receiver.lose() }
+    }
+
+    /// What an event asks of the spool.
+    fn delivery(&mut self, event: Event) -> Option<Delivery> {
+        match event {
+            Event::Incoming(Packet::Publish(publish)) => self.receiver.publish(publish, self.generation),
+            Event::Incoming(Packet::PubRel(pubrel)) => self.receiver.release(pubrel.pkid),
+            Event::Outgoing(Outgoing::PubAck(pkid)) => {
+                self.receiver.acknowledged(pkid);
+                None
+            }
+            _ => None,
         }
     }
 
-    fn subscribed(&self, suback: &SubAck) {
-        let shortfalls = subscribe::shortfalls(&self.subscriptions, &suback.return_codes);
-        for shortfall in &shortfalls {
-            error!(broker = self.broker, "MQTT_TOPICS: {shortfall}");
-        }
-        if shortfalls.is_empty() {
-            info!(filters = self.subscriptions.len(), "subscribed");
-        }
-        self.status.subscribed(shortfalls);
-    }
-
-    /// Hands a message over, with back-pressure: not reading for a while first, then offline.
-    async fn receive(&mut self, publish: Publish, intake: &Intake) -> Result<(), Box<Message>> {
-        let generation = self.generation;
-        let ack =
-            (publish.qos != QoS::AtMostOnce).then_some(Ack { generation, pkid: publish.pkid, qos: publish.qos as u8 });
-        if !self.is_news(&publish) {
-            ack.into_iter().for_each(|ack| intake.ack_only(ack));
-            return Ok(());
-        }
-        let message = message(publish);
+    /// Hands a delivery over, with back-pressure: not reading for a while first, then offline.
+    async fn hand_over(&self, delivery: Delivery, intake: &Intake) -> Result<(), Box<Delivery>> {
         // Keep-alive runs only inside a poll: half of it may pass without one.
-        match timeout(self.eventloop.options.keep_alive() / 2, intake.reserve(&message)).await {
+        match timeout(self.eventloop.options.keep_alive() / 2, intake.reserve(&delivery)).await {
             Ok(room) => {
-                intake.store(room, message, ack);
+                intake.take(room, delivery);
                 Ok(())
             }
-            Err(_) => Err(Box::new(message)),
+            Err(_) => Err(Box::new(delivery)),
         }
-    }
-
-    fn is_news(&mut self, publish: &Publish) -> bool {
-        publish.qos != QoS::ExactlyOnce
-            || self.inbound.publish(publish.dup, publish.pkid, Fingerprint::of(&publish.topic, &publish.payload))
     }
 
     /// Stores what was read but not handled when the connection ended. It is not acknowledged: it may come again.
-    async fn keep_what_was_read(&mut self, stalled: Option<Message>, intake: &Intake, token: &CancellationToken) {
-        let mut messages = Vec::from_iter(stalled);
+    async fn keep_what_was_read(&mut self, stalled: Option<Delivery>, intake: &Intake, token: &CancellationToken) {
+        let mut deliveries = Vec::from_iter(stalled);
         while let Some(event) = self.eventloop.state.events.pop_front() {
-            match event {
-                Event::Incoming(Packet::Publish(publish)) if self.is_news(&publish) => messages.push(message(publish)),
-                Event::Incoming(Packet::PubRel(pubrel)) => self.inbound.release(pubrel.pkid),
-                _ => {}
-            }
+            deliveries.extend(self.delivery(event));
         }
-        for message in messages {
+        for delivery in deliveries {
             tokio::select! {
-                room = intake.reserve(&message) => intake.store(room, message, None),
+                room = intake.reserve(&delivery) => intake.take(room, Delivery { ack: None, ..delivery }),
                 () = token.cancelled() => return,
             }
         }
@@ -261,21 +251,10 @@ fn prime(eventloop: &mut EventLoop) {
     }
 }
 
-fn message(publish: Publish) -> Message {
-    Message {
-        topic: publish.topic,
-        payload: publish.payload,
-        qos: publish.qos as u8,
-        retain: publish.retain,
-        dup: publish.dup,
-        captured_ms: Timestamp::now().as_ms(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rumqttc::v5::MqttOptions;
     use rumqttc::v5::mqttbytes::v5::PubRel;
+    use rumqttc::v5::{AsyncClient, MqttOptions};
 
     use super::*;
 

@@ -1,6 +1,6 @@
-//! The file `cursor`: who this spool is, and up to which sequence the API has everything.
+//! The file `cursor`: who this spool is towards the API, and how far the API has everything.
 //!
-//! Three sectors of 512 bytes: an identity that never changes, then two slots that are written in turn, so that a torn
+//! Three sectors of 512 bytes: the installation, which never changes, then two slots that are written in turn, so that a torn
 //! write spoils only the older one. All is written in place: moving the cursor needs no free space.
 
 use std::fs::{File, OpenOptions};
@@ -8,95 +8,104 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
 use super::OpenError;
 
 const SECTOR: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
-/// The format that this program reads and writes.
-const VERSION: u32 = 1;
+/// The format that this program writes. It reads format 1 too, which kept less.
+const VERSION: u32 = 2;
+/// A slot without its checksum.
+const SLOT_BYTES: usize = 64;
 
-/// Who writes this spool.
+/// How far the spool is, and under which name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct Progress {
     /// Names the producer towards the API; its sequences never start over.
     pub producer: Uuid,
-    /// Names the installation; the default MQTT client id comes from it.
-    pub installation: Uuid,
+    /// The spool's sequences minus this are those of the producer: it began after so many messages.
+    pub base: u64,
+    /// Up to this sequence of the spool everything is with the API, in quarantine or damaged.
+    pub acked: u64,
+    /// Messages of this producer that were put into quarantine.
+    pub quarantined: u64,
+    /// Sequences of this producer whose messages the disk gave back damaged.
+    pub damaged: u64,
+    /// What has this sequence or a later one was written without the API's word that it knows nothing newer of this
+    /// producer; 0 where it gave it. The spool may be an older copy.
+    pub unverified_from: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { producer: Uuid::new_v4(), base: 0, acked: 0, quarantined: 0, damaged: 0, unverified_from: 0 }
+    }
 }
 
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Cursor {
     file: File,
-    pub(super) identity: Identity,
+    /// Names the installation; the default MQTT client id comes from it.
+    pub(super) installation: Uuid,
     generation: u64,
-    pub(super) acked: u64,
+    progress: Progress,
 }
 
 impl Cursor {
-    /// Opens the cursor in `dir`, or makes one with a new identity. The flag says whether it was made.
+    /// Opens the cursor in `dir`, or makes one with a new identity. The flag says whether the identity is new.
     pub(super) fn open(dir: &Path) -> Result<(Self, bool), OpenError> {
         let path = dir.join("cursor");
         let fault = |error| OpenError::Io { path: path.clone(), error };
+        let create = |installation, progress| Self::create(dir, &path, installation, progress).map_err(fault);
         match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Ok((Self::read(file, &path)?, false)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok((Self::create(dir, &path).map_err(fault)?, true)),
+            Ok(file) => match read(&file, &path)? {
+                Contents { installation, version: VERSION, slot: Some((generation, progress)) } => {
+                    Ok((Self { file, installation, generation, progress }, false))
+                }
+                Contents { installation, slot: Some((_, progress)), .. } => {
+                    Ok((create(installation, progress)?, false))
+                }
+                // Both slots are damaged: what is there is sent under a new name rather than taken for known.
+                Contents { installation, slot: None, .. } => Ok((create(installation, Progress::new())?, true)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok((create(Uuid::new_v4(), Progress::new())?, true)),
             Err(error) => Err(fault(error)),
         }
     }
 
-    fn create(dir: &Path, path: &Path) -> io::Result<Self> {
-        let identity = Identity { producer: Uuid::new_v4(), installation: Uuid::new_v4() };
+    fn create(dir: &Path, path: &Path, installation: Uuid, progress: Progress) -> io::Result<Self> {
         let draft = dir.join("cursor.new");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&draft)?;
         let mut sectors = [0; 3 * SECTOR];
-        sectors[..8].copy_from_slice(&MAGIC);
-        sectors[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        sectors[12..28].copy_from_slice(identity.producer.as_bytes());
-        sectors[28..44].copy_from_slice(identity.installation.as_bytes());
-        let crc = crc32fast::hash(&sectors[..44]);
-        sectors[44..48].copy_from_slice(&crc.to_le_bytes());
-        let first = slot_offset(1) as usize;
-        sectors[first..first + 20].copy_from_slice(&slot(1, 0));
+        let mut head = &mut sectors[..];
+        head.put_slice(&MAGIC);
+        head.put_u32_le(VERSION);
+        head.put_slice(installation.as_bytes());
+        let crc = crc32fast::hash(&sectors[..28]);
+        sectors[28..32].copy_from_slice(&crc.to_le_bytes());
+        let at = slot_offset(1) as usize;
+        sectors[at..at + SLOT_BYTES + 4].copy_from_slice(&slot(1, &progress));
         file.write_all_at(&sectors, 0)?;
         file.sync_all()?;
         std::fs::rename(&draft, path)?;
         File::open(dir)?.sync_all()?;
-        Ok(Self { file, identity, generation: 1, acked: 0 })
+        Ok(Self { file, installation, generation: 1, progress })
     }
 
-    fn read(file: File, path: &Path) -> Result<Self, OpenError> {
-        let mut sectors = [0; 3 * SECTOR];
-        let foreign = || OpenError::Foreign { path: path.to_owned() };
-        match file.read_exact_at(&mut sectors, 0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(foreign()),
-            Err(error) => return Err(OpenError::Io { path: path.to_owned(), error }),
-        }
-        if sectors[..8] != MAGIC || sectors[44..48] != crc32fast::hash(&sectors[..44]).to_le_bytes() {
-            return Err(foreign());
-        }
-        let version = u32_at(&sectors, 8);
-        if version != VERSION {
-            return Err(OpenError::Version { path: path.to_owned(), version });
-        }
-        let uuid = |at: usize| Uuid::from_slice(&sectors[at..at + 16]).unwrap_or_default();
-        let identity = Identity { producer: uuid(12), installation: uuid(28) };
-        let slots = [&sectors[SECTOR..SECTOR + 20], &sectors[2 * SECTOR..2 * SECTOR + 20]];
-        // With no sound slot everything is sent again from the oldest segment: the API skips what it has.
-        let (generation, acked) = slots.into_iter().filter_map(read_slot).max().unwrap_or((0, 0));
-        Ok(Self { file, identity, generation, acked })
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
     }
 
-    /// Moves the cursor. Without [`Self::sync`] a power cut may take it back, which costs only a repeated POST.
-    pub(super) fn set(&mut self, acked: u64) -> io::Result<()> {
-        debug_assert!(acked >= self.acked);
+    /// Writes what has changed. Without [`Self::sync`] a power cut may take it back, which costs only a repeated POST.
+    pub(super) fn set(&mut self, progress: Progress) -> io::Result<()> {
+        debug_assert!(progress.acked >= self.progress.acked && progress.base <= progress.acked);
         let generation = self.generation + 1;
-        self.file.write_all_at(&slot(generation, acked), slot_offset(generation))?;
+        self.file.write_all_at(&slot(generation, &progress), slot_offset(generation))?;
         self.generation = generation;
-        self.acked = acked;
+        self.progress = progress;
         Ok(())
     }
 
@@ -105,53 +114,147 @@ impl Cursor {
     }
 }
 
+/// What the file says.
+struct Contents {
+    installation: Uuid,
+    version: u32,
+    /// The newest sound slot with its generation.
+    slot: Option<(u64, Progress)>,
+}
+
+fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
+    let mut sectors = [0; 3 * SECTOR];
+    match file.read_exact_at(&mut sectors, 0) {
+        Ok(()) => decode(&sectors, path),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(OpenError::Foreign { path: path.to_owned() }),
+        Err(error) => Err(OpenError::Io { path: path.to_owned(), error }),
+    }
+}
+
+fn decode(sectors: &[u8; 3 * SECTOR], path: &Path) -> Result<Contents, OpenError> {
+    let version = (&sectors[8..12]).get_u32_le();
+    let head_bytes = if version == 1 { 44 } else { 28 };
+    let crc = (&sectors[head_bytes..]).get_u32_le();
+    if sectors[..8] != MAGIC || crc != crc32fast::hash(&sectors[..head_bytes]) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    let slots = [&sectors[SECTOR..2 * SECTOR], &sectors[2 * SECTOR..]];
+    let uuid = |at: usize| Uuid::from_slice(&sectors[at..at + 16]).expect("sixteen bytes");
+    let (installation, found) = match version {
+        // The producer stood in the first sector, and a slot held only generation and acked.
+        1 => (uuid(28), slots.map(|slot| read_slot_of_format_1(slot, uuid(12)))),
+        VERSION => (uuid(12), slots.map(read_slot)),
+        version => return Err(OpenError::Version { path: path.to_owned(), version }),
+    };
+    let slot = found.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+    Ok(Contents { installation, version, slot })
+}
+
 /// The two slots take turns.
 fn slot_offset(generation: u64) -> u64 {
     SECTOR as u64 * (1 + generation % 2)
 }
 
-fn slot(generation: u64, acked: u64) -> [u8; 20] {
-    let mut slot = [0; 20];
-    slot[..8].copy_from_slice(&generation.to_le_bytes());
-    slot[8..16].copy_from_slice(&acked.to_le_bytes());
-    let crc = crc32fast::hash(&slot[..16]);
-    slot[16..].copy_from_slice(&crc.to_le_bytes());
+fn slot(generation: u64, progress: &Progress) -> [u8; SLOT_BYTES + 4] {
+    let mut slot = [0; SLOT_BYTES + 4];
+    let mut fields = &mut slot[..];
+    fields.put_u64_le(generation);
+    fields.put_u64_le(progress.acked);
+    fields.put_u64_le(progress.base);
+    fields.put_u64_le(progress.quarantined);
+    fields.put_u64_le(progress.damaged);
+    fields.put_u64_le(progress.unverified_from);
+    fields.put_slice(progress.producer.as_bytes());
+    let crc = crc32fast::hash(&slot[..SLOT_BYTES]);
+    slot[SLOT_BYTES..].copy_from_slice(&crc.to_le_bytes());
     slot
 }
 
-fn read_slot(slot: &[u8]) -> Option<(u64, u64)> {
-    let sound = slot[16..20] == crc32fast::hash(&slot[..16]).to_le_bytes();
-    let generation = u64_at(slot, 0);
-    (sound && generation > 0).then(|| (generation, u64_at(slot, 8)))
+fn read_slot(slot: &[u8]) -> Option<(u64, Progress)> {
+    let (mut fields, mut crc) = slot.split_at(SLOT_BYTES);
+    if crc32fast::hash(fields) != crc.get_u32_le() {
+        return None;
+    }
+    let generation = fields.get_u64_le();
+    let progress = Progress {
+        acked: fields.get_u64_le(),
+        base: fields.get_u64_le(),
+        quarantined: fields.get_u64_le(),
+        damaged: fields.get_u64_le(),
+        unverified_from: fields.get_u64_le(),
+        producer: Uuid::from_slice(fields).ok()?,
+    };
+    (generation > 0 && progress.base <= progress.acked).then_some((generation, progress))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<(u64, Progress)> {
+    let (mut fields, mut crc) = slot.split_at(16);
+    if crc32fast::hash(fields) != crc.get_u32_le() {
+        return None;
+    }
+    let generation = fields.get_u64_le();
+    let progress = Progress { producer, acked: fields.get_u64_le(), ..Progress::new() };
+    (generation > 0).then_some((generation, progress))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn moved(cursor: &mut Cursor, acked: u64) {
+        cursor.set(Progress { acked, ..cursor.progress() }).unwrap();
+    }
+
     #[test]
     fn the_newest_sound_slot_wins() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut cursor, created) = Cursor::open(dir.path()).unwrap();
-        assert!(created);
+        let (mut cursor, new) = Cursor::open(dir.path()).unwrap();
+        assert!(new);
         for acked in [5, 9, 12] {
-            cursor.set(acked).unwrap();
+            moved(&mut cursor, acked);
         }
-        let identity = cursor.identity;
+        let (installation, progress) = (cursor.installation, cursor.progress());
         let last = slot_offset(cursor.generation);
         drop(cursor);
-        let (cursor, created) = Cursor::open(dir.path()).unwrap();
-        assert_eq!((cursor.acked, cursor.identity, created), (12, identity, false));
+        let (cursor, new) = Cursor::open(dir.path()).unwrap();
+        assert_eq!((cursor.progress(), cursor.installation, new), (progress, installation, false));
         cursor.file.write_all_at(b"torn", last).unwrap();
-        assert_eq!(Cursor::open(dir.path()).unwrap().0.acked, 9);
+        assert_eq!(Cursor::open(dir.path()).unwrap().0.progress(), Progress { acked: 9, ..progress });
+    }
+
+    #[test]
+    fn with_both_slots_damaged_the_producer_is_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut cursor, _) = Cursor::open(dir.path()).unwrap();
+        moved(&mut cursor, 3);
+        let (installation, producer) = (cursor.installation, cursor.progress().producer);
+        (1..=2).for_each(|generation| cursor.file.write_all_at(b"torn", slot_offset(generation)).unwrap());
+        let (cursor, new) = Cursor::open(dir.path()).unwrap();
+        assert!(new && cursor.progress().producer != producer);
+        assert_eq!((cursor.installation, cursor.progress().acked), (installation, 0));
+    }
+
+    #[test]
+    fn format_1_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (producer, installation) = (Uuid::new_v4(), Uuid::new_v4());
+        let mut sectors = [0; 3 * SECTOR];
+        sectors[..8].copy_from_slice(&MAGIC);
+        sectors[8] = 1;
+        sectors[12..28].copy_from_slice(producer.as_bytes());
+        sectors[28..44].copy_from_slice(installation.as_bytes());
+        let crc = crc32fast::hash(&sectors[..44]);
+        sectors[44..48].copy_from_slice(&crc.to_le_bytes());
+        sectors[SECTOR] = 7;
+        sectors[SECTOR + 8] = 42;
+        let crc = crc32fast::hash(&sectors[SECTOR..SECTOR + 16]);
+        sectors[SECTOR + 16..SECTOR + 20].copy_from_slice(&crc.to_le_bytes());
+        std::fs::write(dir.path().join("cursor"), sectors).unwrap();
+        for _ in 0..2 {
+            let (cursor, new) = Cursor::open(dir.path()).unwrap();
+            let expected = Progress { producer, acked: 42, ..Progress::new() };
+            assert_eq!((cursor.progress(), cursor.installation, new), (expected, installation, false));
+        }
     }
 
     #[test]
@@ -162,10 +265,10 @@ mod tests {
         std::fs::remove_file(dir.path().join("cursor")).unwrap();
         drop(Cursor::open(dir.path()).unwrap());
         let mut bytes = std::fs::read(dir.path().join("cursor")).unwrap();
-        bytes[8] = 2;
-        let crc = crc32fast::hash(&bytes[..44]);
-        bytes[44..48].copy_from_slice(&crc.to_le_bytes());
+        bytes[8] = 3;
+        let crc = crc32fast::hash(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
         std::fs::write(dir.path().join("cursor"), bytes).unwrap();
-        assert!(matches!(Cursor::open(dir.path()), Err(OpenError::Version { version: 2, .. })));
+        assert!(matches!(Cursor::open(dir.path()), Err(OpenError::Version { version: 3, .. })));
     }
 }

@@ -1,12 +1,15 @@
-//! One frame of a segment: the messages of one group commit, under one checksum.
+//! One frame of a segment: the messages of one group commit and what must be remembered with them, under one checksum.
 //!
 //! Layout, little endian:
-//! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | flags u32 | (size u32, message)*`, where `len` counts
-//! what follows the 28 bytes of header, the checksum covers everything after itself, and a message is
-//! `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`. The magic lets a reader find the next frame behind
-//! damaged bytes.
+//! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len` counts what follows
+//! the 28 bytes of header, the checksum covers everything after itself, `count` is the number of messages, and `mark` is 0 but in a
+//! checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`, or, where the highest
+//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | ascending u8` (held), `2 | pkid u16` (released) or `3` (session lost). The magic
+//! lets a reader find the next frame behind damaged bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::session::{Fingerprint, Note};
 
 /// "PNT1" on the disk.
 pub(super) const MAGIC: [u8; 4] = *b"PNT1";
@@ -18,6 +21,12 @@ const MESSAGE_HEADER_BYTES: usize = 11;
 
 const BIT_RETAIN: u8 = 1 << 2;
 const BIT_DUP: u8 = 1 << 3;
+
+/// In an entry's size: it is a note.
+const NOTE: u32 = 1 << 31;
+const HELD: u8 = 1;
+const RELEASED: u8 = 2;
+const LOST: u8 = 3;
 
 /// What the broker sent, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +45,24 @@ pub struct Message {
     pub captured_ms: i64,
 }
 
-impl Message {
+/// What an append takes: the entries of a frame, in receipt order.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// Gets the next sequence.
+    Message(&'a Message),
+    /// Has none.
+    Note(Note),
+}
+
+impl Entry<'_> {
     /// Its size within a frame.
     pub(super) fn encoded_len(&self) -> usize {
-        4 + MESSAGE_HEADER_BYTES + self.topic.len() + self.payload.len()
+        4 + match self {
+            Self::Message(message) => MESSAGE_HEADER_BYTES + message.topic.len() + message.payload.len(),
+            Self::Note(Note::Held { .. }) => 12,
+            Self::Note(Note::Released { .. }) => 3,
+            Self::Note(Note::Lost) => 1,
+        }
     }
 }
 
@@ -57,39 +80,63 @@ pub(super) enum Bad {
 pub struct Frame {
     /// The sequence of the first message; the others count up by one.
     pub first_sequence: u64,
-    /// At least one.
+    /// In receipt order.
     pub messages: Vec<Message>,
+    /// In receipt order.
+    pub notes: Vec<Note>,
 }
 
-/// Appends one frame to `out`. `messages` must not be empty, and sum up to less than [`LEN_MAX`].
-pub(super) fn encode<'a>(first_sequence: u64, messages: impl Iterator<Item = &'a Message>, out: &mut BytesMut) {
+/// Appends one frame to `out`. The entries must sum up to less than [`LEN_MAX`].
+pub(super) fn encode<'a>(first_sequence: u64, mark: u32, entries: impl Iterator<Item = Entry<'a>>, out: &mut BytesMut) {
     let start = out.len();
     out.put_slice(&MAGIC);
     out.put_bytes(0, HEADER_BYTES - MAGIC.len());
     let mut count = 0u32;
-    for message in messages {
-        put_message(message, out);
-        count += 1;
+    for entry in entries {
+        match entry {
+            Entry::Message(message) => {
+                put_message(message, entry.encoded_len(), out);
+                count += 1;
+            }
+            Entry::Note(note) => put_note(note, entry.encoded_len(), out),
+        }
     }
     let len = out.len() - start - HEADER_BYTES;
-    assert!(count > 0 && len <= LEN_MAX, "a frame of {count} messages and {len} bytes");
+    assert!(len <= LEN_MAX, "a frame of {count} messages and {len} bytes");
     let mut header = &mut out[start + 8..start + HEADER_BYTES];
     header.put_u32_le(len as u32);
     header.put_u64_le(first_sequence);
     header.put_u32_le(count);
-    header.put_u32_le(0);
+    header.put_u32_le(mark);
     let crc = crc32fast::hash(&out[start + 8..]);
     out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn put_message(message: &Message, out: &mut BytesMut) {
+fn put_message(message: &Message, encoded_len: usize, out: &mut BytesMut) {
     let bits = message.qos & 3 | if message.retain { BIT_RETAIN } else { 0 } | if message.dup { BIT_DUP } else { 0 };
-    out.put_u32_le((message.encoded_len() - 4) as u32);
+    out.put_u32_le((encoded_len - 4) as u32);
     out.put_i64_le(message.captured_ms);
     out.put_u8(bits);
     out.put_u16_le(message.topic.len() as u16);
     out.put_slice(&message.topic);
     out.put_slice(&message.payload);
+}
+
+fn put_note(note: Note, encoded_len: usize, out: &mut BytesMut) {
+    out.put_u32_le((encoded_len - 4) as u32 | NOTE);
+    match note {
+        Note::Held { pkid, fingerprint, ascending } => {
+            out.put_u8(HELD);
+            out.put_u16_le(pkid);
+            out.put_u64_le(fingerprint.0);
+            out.put_u8(ascending.into());
+        }
+        Note::Released { pkid } => {
+            out.put_u8(RELEASED);
+            out.put_u16_le(pkid);
+        }
+        Note::Lost => out.put_u8(LOST),
+    }
 }
 
 /// The extent of the frame at the start of `bytes`, checksum verified: its whole length, first sequence and count.
@@ -106,14 +153,15 @@ pub(super) fn verify(bytes: &[u8]) -> Result<Extent, Bad> {
     let len = header.get_u32_le() as usize;
     let first_sequence = header.get_u64_le();
     let count = header.get_u32_le();
-    if len > LEN_MAX || count == 0 {
+    let mark = header.get_u32_le();
+    if len > LEN_MAX {
         return Err(Bad::Damaged);
     }
     let Some(covered) = bytes.get(8..HEADER_BYTES + len) else { return Err(Bad::Short) };
     if crc32fast::hash(covered) != crc {
         return Err(Bad::Damaged);
     }
-    Ok(Extent { bytes: HEADER_BYTES + len, first_sequence, count: u64::from(count) })
+    Ok(Extent { bytes: HEADER_BYTES + len, first_sequence, count: u64::from(count), mark })
 }
 
 /// Where a verified frame ends.
@@ -123,43 +171,71 @@ pub(super) struct Extent {
     pub(super) bytes: usize,
     pub(super) first_sequence: u64,
     pub(super) count: u64,
+    pub(super) mark: u32,
 }
 
 /// Decodes the frame at the start of `bytes`; what is behind it is left alone.
 pub(super) fn decode(bytes: &Bytes) -> Result<(Frame, Extent), Bad> {
     let extent = verify(bytes)?;
     let mut rest = bytes.slice(HEADER_BYTES..extent.bytes);
-    let mut messages = Vec::with_capacity(extent.count.min(4096) as usize);
+    let mut frame = Frame {
+        first_sequence: extent.first_sequence,
+        messages: Vec::with_capacity(extent.count.min(4096) as usize),
+        notes: Vec::new(),
+    };
     while rest.has_remaining() {
-        messages.push(take_message(&mut rest).ok_or(Bad::Damaged)?);
+        take_entry(&mut rest, &mut frame).ok_or(Bad::Damaged)?;
     }
-    if messages.len() as u64 != extent.count {
+    if frame.messages.len() as u64 != extent.count {
         return Err(Bad::Damaged);
     }
-    Ok((Frame { first_sequence: extent.first_sequence, messages }, extent))
+    Ok((frame, extent))
 }
 
-fn take_message(rest: &mut Bytes) -> Option<Message> {
-    let size = rest.try_get_u32_le().ok()? as usize;
-    if size > rest.len() {
+fn take_entry(rest: &mut Bytes, frame: &mut Frame) -> Option<()> {
+    let size = rest.try_get_u32_le().ok()?;
+    let len = (size & !NOTE) as usize;
+    if len > rest.len() {
         return None;
     }
-    let mut message = rest.split_to(size);
-    let captured_ms = message.try_get_i64_le().ok()?;
-    let bits = message.try_get_u8().ok()?;
-    let topic_len = message.try_get_u16_le().ok()? as usize;
-    if topic_len > message.len() {
+    let entry = rest.split_to(len);
+    match size & NOTE {
+        0 => frame.messages.push(message(entry)?),
+        _ => frame.notes.push(note(entry)?),
+    }
+    Some(())
+}
+
+fn message(mut entry: Bytes) -> Option<Message> {
+    let captured_ms = entry.try_get_i64_le().ok()?;
+    let bits = entry.try_get_u8().ok()?;
+    let topic_len = entry.try_get_u16_le().ok()? as usize;
+    if topic_len > entry.len() {
         return None;
     }
-    let topic = message.split_to(topic_len);
+    let topic = entry.split_to(topic_len);
     Some(Message {
         topic,
-        payload: message,
+        payload: entry,
         qos: bits & 3,
         retain: bits & BIT_RETAIN != 0,
         dup: bits & BIT_DUP != 0,
         captured_ms,
     })
+}
+
+fn note(mut entry: Bytes) -> Option<Note> {
+    let note = match entry.try_get_u8().ok()? {
+        HELD => Note::Held {
+            pkid: entry.try_get_u16_le().ok()?,
+            fingerprint: Fingerprint(entry.try_get_u64_le().ok()?),
+            ascending: entry.try_get_u8().ok()? != 0,
+        },
+        RELEASED => Note::Released { pkid: entry.try_get_u16_le().ok()? },
+        LOST => Note::Lost,
+        _ => return None,
+    };
+    entry.is_empty().then_some(note)
 }
 
 /// Where the next sound frame begins, searching from `from` on.
@@ -189,26 +265,41 @@ pub(super) mod tests {
             })
     }
 
-    fn encoded(first: u64, messages: &[Message]) -> Bytes {
+    fn any_note() -> impl Strategy<Value = Note> {
+        let held = (any::<u16>(), any::<u64>(), any::<bool>());
+        prop_oneof![
+            held.prop_map(|(pkid, print, ascending)| Note::Held { pkid, fingerprint: Fingerprint(print), ascending }),
+            any::<u16>().prop_map(|pkid| Note::Released { pkid }),
+            Just(Note::Lost),
+        ]
+    }
+
+    /// Notes first, then messages: `decode` keeps the order within each kind.
+    fn encoded(first: u64, messages: &[Message], notes: &[Note]) -> Bytes {
         let mut out = BytesMut::new();
-        encode(first, messages.iter(), &mut out);
+        let notes = notes.iter().copied().map(Entry::Note);
+        encode(first, 0, notes.chain(messages.iter().map(Entry::Message)), &mut out);
         out.freeze()
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(messages in prop::collection::vec(any_message(), 1..20), first: u64) {
-            let bytes = encoded(first, &messages);
+        fn what_is_written_is_read(
+            messages in prop::collection::vec(any_message(), 0..20), notes in prop::collection::vec(any_note(), 0..20), first: u64,
+        ) {
+            let bytes = encoded(first, &messages, &notes);
             let (frame, extent) = decode(&bytes).unwrap();
             prop_assert_eq!(extent.bytes, bytes.len());
-            prop_assert_eq!(frame, Frame { first_sequence: first, messages });
+            let entries = notes.iter().copied().map(Entry::Note).chain(messages.iter().map(Entry::Message));
+            prop_assert_eq!(extent.bytes, HEADER_BYTES + entries.map(|entry| entry.encoded_len()).sum::<usize>());
+            prop_assert_eq!(frame, Frame { first_sequence: first, messages, notes });
         }
 
         #[test]
         fn every_cut_and_every_flipped_bit_is_noticed(
-            messages in prop::collection::vec(any_message(), 1..4), cut: prop::sample::Index, flip: prop::sample::Index,
+            messages in prop::collection::vec(any_message(), 1..4), notes in prop::collection::vec(any_note(), 0..4), cut: prop::sample::Index, flip: prop::sample::Index,
         ) {
-            let bytes = encoded(7, &messages);
+            let bytes = encoded(7, &messages, &notes);
             prop_assert_eq!(decode(&bytes.slice(..cut.index(bytes.len()))), Err(Bad::Short));
             let bit = flip.index(bytes.len() * 8);
             let mut damaged = bytes.to_vec();
@@ -223,7 +314,7 @@ pub(super) mod tests {
 
         #[test]
         fn the_next_frame_is_found_behind_garbage(garbage: Vec<u8>, message in any_message()) {
-            let frame = encoded(9, &[message]);
+            let frame = encoded(9, &[message], &[]);
             let mut bytes = garbage.clone();
             bytes.extend_from_slice(&frame);
             prop_assert_eq!(resync(&bytes, 0), Some(garbage.len()));

@@ -2,13 +2,16 @@
 //!
 //! - [`frame`]: the bytes of one group commit
 //! - [`segment`]: the files, and what is found in them after a crash
-//! - [`cursor`]: who the spool is, and up to where the API has everything
+//! - [`cursor`]: who the spool is towards the API, and up to where the API has everything
+//! - [`checkpoint`]: the state of QoS 2 at the start of a segment
 //! - [`writer`]: appends frames, durable when it returns
 //! - [`reader`]: reads them back in order, and frees what was delivered
 //!
 //! Invariants: what [`Writer::append`] returned `Ok` for survives `kill -9`, and power loss with [`Durability::Fsync`];
-//! a segment is removed only after a synced cursor has passed it; sequences never start over under one identity.
+//! a segment is removed only after a synced cursor has passed it and a synced checkpoint begins behind it; sequences never
+//! start over under one identity.
 
+mod checkpoint;
 mod cursor;
 mod frame;
 mod reader;
@@ -24,10 +27,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use clap::ValueEnum;
 use tokio::sync::Notify;
 use tracing::warn;
+use uuid::Uuid;
 
+use checkpoint::Checkpoint;
 use cursor::Cursor;
-pub use cursor::Identity;
-pub use frame::{Frame, Message};
+pub use cursor::Progress;
+pub use frame::{Entry, Frame, Message};
 pub use reader::Reader;
 pub use writer::{AppendError, Writer};
 
@@ -109,12 +114,16 @@ pub struct Usage {
     pub bytes_max: u64,
     /// The sequence that the next message gets.
     pub next_sequence: u64,
+    /// How far the API has it.
+    pub progress: Progress,
 }
 
 /// A segment as its users know it: the file itself may be longer while an append is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
     first_sequence: u64,
+    /// How often it was emptied and begun anew.
+    restarts: u32,
     durable_bytes: u64,
 }
 
@@ -160,13 +169,13 @@ impl Shared {
     /// Whether the API has everything.
     fn drained(&self) -> bool {
         let state = self.state();
-        state.cursor.acked + 1 == state.next_sequence
+        state.cursor.progress().acked + 1 == state.next_sequence
     }
 
     /// Removes the segments that the cursor has passed, all but the last.
     fn release(&self) -> io::Result<()> {
         let mut state = self.state();
-        let acked = state.cursor.acked;
+        let acked = state.cursor.progress().acked;
         let passed = state.segments.iter().skip(1).take_while(|next| next.first_sequence <= acked + 1).count();
         if passed == 0 {
             return Ok(());
@@ -194,17 +203,19 @@ impl Gauge {
     /// How full it is now.
     pub fn usage(&self) -> Usage {
         let state = self.0.state();
+        let progress = state.cursor.progress();
         Usage {
-            waiting: state.next_sequence - 1 - state.cursor.acked,
+            waiting: state.next_sequence - 1 - progress.acked,
             bytes: state.bytes(),
             bytes_max: self.0.settings.bytes_max,
             next_sequence: state.next_sequence,
+            progress,
         }
     }
 
-    /// Who this spool is.
-    pub fn identity(&self) -> Identity {
-        self.0.state().cursor.identity
+    /// Names the installation, for ever.
+    pub fn installation(&self) -> Uuid {
+        self.0.state().cursor.installation
     }
 
     /// Says how large the quarantine is now: it shares the spool's limit.
@@ -220,20 +231,27 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
     let fault = |path: &Path, error| OpenError::Io { path: path.to_owned(), error };
     fs::create_dir_all(&dir).map_err(|error| fault(&dir, error))?;
     let lock = lock(&dir)?;
-    let (cursor, created) = Cursor::open(&dir)?;
+    let (mut cursor, is_new) = Cursor::open(&dir)?;
+    let (checkpoint, saved) = Checkpoint::open(&dir).map_err(|error| fault(&dir, error))?;
     let mut segments = segment::list(&dir).map_err(|error| fault(&dir, error))?;
-    if created && !segments.is_empty() {
-        warn!(producer = %cursor.identity.producer, "segments without a cursor: they are sent under a new identity");
-    }
+    let mut durable = saved.inbound;
     let mut torn_bytes = 0;
-    let mut next_sequence = cursor.acked + 1;
-    if let Some(last) = segments.back_mut() {
-        let path = segment::path(&dir, last.first_sequence);
-        let found = segment::recover(&path, last.first_sequence).map_err(|error| fault(&path, error))?;
-        torn_bytes = found.torn_bytes;
-        last.durable_bytes = found.durable_bytes;
-        next_sequence = next_sequence.max(found.next_sequence);
+    let mut next_sequence = cursor.progress().acked + 1;
+    let last_sequence = segments.back().map(|last| last.first_sequence);
+    for segment in segments.iter_mut().filter(|segment| segment.first_sequence >= saved.from_sequence) {
+        let path = segment::path(&dir, segment.first_sequence);
+        let found = segment::scan(&path, segment.first_sequence, &mut durable).map_err(|error| fault(&path, error))?;
+        if Some(segment.first_sequence) == last_sequence {
+            if found.torn_bytes > 0 {
+                segment::cut(&path, found.sound_bytes).map_err(|error| fault(&path, error))?;
+            }
+            torn_bytes = found.torn_bytes;
+            segment.durable_bytes = found.sound_bytes;
+            next_sequence = next_sequence.max(found.next_sequence);
+        }
     }
+    let oldest = segments.front().map_or(next_sequence, |segment| segment.first_sequence);
+    begin(&mut cursor, is_new, oldest, next_sequence).map_err(|error| fault(&dir, error))?;
     let shared = Arc::new(Shared {
         settings,
         state: Mutex::new(State { segments, cursor, next_sequence, quarantine_bytes: 0 }),
@@ -241,12 +259,29 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
         freed: Condvar::new(),
         _lock: lock,
     });
-    let writer = Writer::open(shared.clone()).map_err(|error| fault(&dir, error))?;
+    let writer = Writer::open(shared.clone(), checkpoint, durable).map_err(|error| fault(&dir, error))?;
     shared.release().map_err(|error| fault(&dir, error))?;
     let reader = Reader::new(shared.clone());
     let gauge = Gauge(shared);
     let recovery = Recovery { torn_bytes, waiting: gauge.usage().waiting };
     Ok((writer, reader, gauge, recovery))
+}
+
+/// Fits the cursor to the segments, and remembers durably from which sequence on this run writes what the API has not
+/// vouched for.
+fn begin(cursor: &mut Cursor, is_new: bool, oldest: u64, next_sequence: u64) -> io::Result<()> {
+    let mut progress = cursor.progress();
+    if is_new && oldest < next_sequence {
+        warn!(producer = %progress.producer, "segments without a cursor: they are sent under a new identity");
+        progress.base = oldest - 1;
+    }
+    // What is not there any more was delivered, or shows as missing in the API's ledger.
+    progress.acked = progress.acked.max(oldest - 1);
+    if progress.unverified_from == 0 {
+        progress.unverified_from = next_sequence;
+    }
+    cursor.set(progress)?;
+    cursor.sync()
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

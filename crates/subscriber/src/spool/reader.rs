@@ -1,39 +1,47 @@
 //! Reads frames back in order, and moves the cursor past what the API has.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
 
-use super::frame::{self, Bad, Frame, HEADER_BYTES};
-use super::{Shared, segment};
+use super::Shared;
+use super::cursor::Progress;
+use super::frame::{self, Frame};
+use super::segment::{self, Found};
 
 /// The one reader.
 pub struct Reader {
     shared: Arc<Shared>,
     at: Position,
     file: Option<File>,
+    /// The sequence that should come next.
+    expected: u64,
+    /// Runs of sequences that were damaged, and that the cursor has not passed: where each ends, and how long it is.
+    gaps: VecDeque<(u64, u64)>,
 }
 
 /// The next byte to read.
 #[derive(Clone, Copy)]
 struct Position {
     first_sequence: u64,
+    restarts: u32,
     offset: u64,
 }
 
 impl Reader {
     /// Starts at the first message that the cursor has not passed.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let first_sequence = {
+        let (first_sequence, expected) = {
             let state = shared.state();
-            let wanted = state.cursor.acked + 1;
+            let wanted = state.cursor.progress().acked + 1;
             let holds = state.segments.iter().rev().find(|segment| segment.first_sequence <= wanted);
-            holds.or(state.segments.front()).map_or(wanted, |segment| segment.first_sequence)
+            (holds.or(state.segments.front()).map_or(wanted, |segment| segment.first_sequence), wanted)
         };
-        Self { shared, at: Position { first_sequence, offset: 0 }, file: None }
+        let at = Position { first_sequence, restarts: 0, offset: 0 };
+        Self { shared, at, file: None, expected, gaps: VecDeque::new() }
     }
 
     /// The next frame, as soon as there is one. Messages that the cursor has passed are left out.
@@ -56,26 +64,65 @@ impl Reader {
     pub fn try_next(&mut self) -> io::Result<Option<Frame>> {
         while let Some(durable_bytes) = self.durable_bytes() {
             let Some(mut frame) = self.read_frame(durable_bytes)? else { continue };
-            let acked = self.shared.state().cursor.acked;
+            let acked = self.shared.state().cursor.progress().acked;
             let passed = (acked + 1).saturating_sub(frame.first_sequence).min(frame.messages.len() as u64);
             frame.messages.drain(..passed as usize);
             frame.first_sequence += passed;
-            if !frame.messages.is_empty() {
-                return Ok(Some(frame));
+            if frame.messages.is_empty() {
+                continue;
             }
+            if frame.first_sequence > self.expected {
+                self.gaps.push_back((frame.first_sequence - 1, frame.first_sequence - self.expected));
+            }
+            self.expected = frame.first_sequence + frame.messages.len() as u64;
+            return Ok(Some(frame));
         }
         Ok(None)
     }
 
     /// Everything up to `sequence` is safe elsewhere: the cursor moves, and whole segments are removed.
     pub fn ack(&mut self, sequence: u64) -> io::Result<()> {
+        self.ack_with(sequence, |_| {})
+    }
+
+    /// The same, with what else changes: in one write, so that the sums are always even.
+    pub fn ack_with(&mut self, sequence: u64, change: impl FnOnce(&mut Progress)) -> io::Result<()> {
+        let passed = self.gaps.iter().take_while(|(end, _)| *end <= sequence).count();
         {
             let mut state = self.shared.state();
-            if sequence > state.cursor.acked {
-                state.cursor.set(sequence)?;
+            let mut progress = state.cursor.progress();
+            if sequence > progress.acked {
+                progress.acked = sequence;
+                progress.damaged += self.gaps.iter().take(passed).map(|(_, count)| count).sum::<u64>();
+                change(&mut progress);
+                state.cursor.set(progress)?;
             }
         }
+        self.gaps.drain(..passed);
         self.shared.release()
+    }
+
+    /// The API knows nothing of this producer that is newer than what was written here: durable on return.
+    pub fn verified(&mut self) -> io::Result<()> {
+        let mut state = self.shared.state();
+        let progress = Progress { unverified_from: 0, ..state.cursor.progress() };
+        state.cursor.set(progress)?;
+        state.cursor.sync()
+    }
+
+    /// Goes on under a new name from `first_sequence` on; everything before it is with the API under the old one.
+    /// Durable on return. Gives the new name.
+    pub fn rename(&mut self, first_sequence: u64) -> io::Result<Uuid> {
+        let passed = first_sequence - 1;
+        let producer = Uuid::new_v4();
+        let mut state = self.shared.state();
+        let acked = passed.max(state.cursor.progress().acked);
+        state.cursor.set(Progress { producer, base: passed, acked, quarantined: 0, damaged: 0, unverified_from: 0 })?;
+        state.cursor.sync()?;
+        drop(state);
+        self.gaps.clear();
+        self.expected = self.expected.max(first_sequence);
+        Ok(producer)
     }
 
     /// How much of the current segment may be read; goes on to the next segment where it is finished.
@@ -83,13 +130,14 @@ impl Reader {
         let state = self.shared.state();
         let mut segments = state.segments.iter().skip_while(|segment| segment.first_sequence < self.at.first_sequence);
         let mut segment = segments.next()?;
-        if segment.first_sequence == self.at.first_sequence && self.at.offset >= segment.durable_bytes {
+        let is_current = (segment.first_sequence, segment.restarts) == (self.at.first_sequence, self.at.restarts);
+        if is_current && self.at.offset >= segment.durable_bytes {
             // Read to its end: an open descriptor would keep a removed segment's space from a full disk.
             self.file = None;
             segment = segments.next()?;
         }
-        if segment.first_sequence != self.at.first_sequence {
-            self.at = Position { first_sequence: segment.first_sequence, offset: 0 };
+        if (segment.first_sequence, segment.restarts) != (self.at.first_sequence, self.at.restarts) {
+            self.at = Position { first_sequence: segment.first_sequence, restarts: segment.restarts, offset: 0 };
             self.file = None;
         }
         (self.at.offset < segment.durable_bytes).then_some(segment.durable_bytes)
@@ -97,41 +145,24 @@ impl Reader {
 
     /// The frame at the current position; none where damaged bytes were stepped over.
     fn read_frame(&mut self, durable_bytes: u64) -> io::Result<Option<Frame>> {
+        let dir = &self.shared.settings.dir;
         let file = match &self.file {
             Some(file) => file,
-            None => {
-                let path = segment::path(&self.shared.settings.dir, self.at.first_sequence);
-                self.file.insert(File::open(path)?)
-            }
+            None => self.file.insert(File::open(segment::path(dir, self.at.first_sequence))?),
         };
-        let rest = durable_bytes - self.at.offset;
-        let header = read_at(file, self.at.offset, rest.min(HEADER_BYTES as u64))?;
-        let len = match frame::verify(&header) {
-            Err(Bad::Short) if header.len() == HEADER_BYTES => {
-                let len = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
-                rest.min(HEADER_BYTES as u64 + u64::from(len))
-            }
-            _ => rest.min(HEADER_BYTES as u64),
+        let damaged = match segment::look(file, self.at.offset, durable_bytes)? {
+            Found::Frame(bytes, extent) => match frame::decode(&bytes) {
+                Ok((frame, _)) => {
+                    self.at.offset += extent.bytes as u64;
+                    return Ok(Some(frame));
+                }
+                // A sound checksum over entries that this program cannot read.
+                Err(_) => bytes,
+            },
+            Found::Damage { bytes, .. } => bytes,
         };
-        let bytes = read_at(file, self.at.offset, len)?;
-        match frame::decode(&bytes) {
-            Ok((frame, extent)) => {
-                self.at.offset += extent.bytes as u64;
-                Ok(Some(frame))
-            }
-            Err(_) => {
-                let bytes = read_at(file, self.at.offset, rest)?;
-                let next = frame::resync(&bytes, 1).unwrap_or(bytes.len());
-                segment::set_aside(&self.shared.settings.dir, self.at.first_sequence, self.at.offset, &bytes[..next])?;
-                self.at.offset += next as u64;
-                Ok(None)
-            }
-        }
+        segment::set_aside(dir, self.at.first_sequence, self.at.offset, &damaged)?;
+        self.at.offset += damaged.len() as u64;
+        Ok(None)
     }
-}
-
-fn read_at(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::zeroed(len as usize);
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes.freeze())
 }

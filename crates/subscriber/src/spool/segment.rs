@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use bytes::{Bytes, BytesMut};
 use tracing::error;
 
-use super::{Extent, frame};
+use super::Extent;
+use super::frame::{self, Bad, HEADER_BYTES};
+use crate::session::Inbound;
 
 const SUFFIX: &str = ".seg";
 
@@ -24,46 +28,87 @@ pub(super) fn list(dir: &Path) -> io::Result<VecDeque<Extent>> {
         let name = entry.file_name();
         let first = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|digits| digits.parse().ok());
         if let Some(first_sequence) = first {
-            found.push(Extent { first_sequence, durable_bytes: entry.metadata()?.len() });
+            found.push(Extent { first_sequence, restarts: 0, durable_bytes: entry.metadata()?.len() });
         }
     }
     found.sort_by_key(|segment| segment.first_sequence);
     Ok(found.into())
 }
 
-/// What [`recover`] found.
-pub(super) struct Recovered {
-    pub(super) durable_bytes: u64,
-    pub(super) next_sequence: u64,
-    pub(super) torn_bytes: u64,
+/// What lies at a place of a segment.
+pub(super) enum Found {
+    /// A sound frame, as its bytes.
+    Frame(Bytes, frame::Extent),
+    /// Bytes that are none; whether a sound frame follows them. Where none does, they go to the end.
+    Damage { bytes: Bytes, followed: bool },
 }
 
-/// Scans the last segment and cuts what was torn at its end.
+/// Looks at `offset`, which must be before `end`.
+pub(super) fn look(file: &File, offset: u64, end: u64) -> io::Result<Found> {
+    let rest = end - offset;
+    let header = read_at(file, offset, rest.min(HEADER_BYTES as u64))?;
+    let len = match frame::verify(&header) {
+        Err(Bad::Short) if header.len() == HEADER_BYTES => {
+            let len = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
+            rest.min(HEADER_BYTES as u64 + u64::from(len))
+        }
+        _ => rest.min(HEADER_BYTES as u64),
+    };
+    let bytes = read_at(file, offset, len)?;
+    if let Ok(extent) = frame::verify(&bytes) {
+        return Ok(Found::Frame(bytes, extent));
+    }
+    let bytes = read_at(file, offset, rest)?;
+    Ok(match frame::resync(&bytes, 1) {
+        Some(next) => Found::Damage { bytes: bytes.slice(..next), followed: true },
+        None => Found::Damage { bytes, followed: false },
+    })
+}
+
+fn read_at(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::zeroed(len as usize);
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes.freeze())
+}
+
+/// What [`scan`] found.
+pub(super) struct Scanned {
+    /// Where the last sound frame ends.
+    pub(super) sound_bytes: u64,
+    /// What follows it: a torn write.
+    pub(super) torn_bytes: u64,
+    pub(super) next_sequence: u64,
+}
+
+/// Reads a segment, and applies the notes of its frames.
 ///
 /// A bad frame that is followed by a sound one is damage, not a torn write: it stays for the reader to set aside.
-pub(super) fn recover(path: &Path, first_sequence: u64) -> io::Result<Recovered> {
-    let bytes = fs::read(path)?;
+pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> io::Result<Scanned> {
+    let file = File::open(path)?;
+    let end = file.metadata()?.len();
     let mut at = 0;
     let mut next_sequence = first_sequence;
-    while at < bytes.len() {
-        match frame::verify(&bytes[at..]) {
-            Ok(extent) => {
+    while at < end {
+        match look(&file, at, end)? {
+            Found::Frame(bytes, extent) => {
+                if let Ok((frame, _)) = frame::decode(&bytes) {
+                    frame.notes.into_iter().for_each(|note| inbound.apply(note));
+                }
                 next_sequence = extent.first_sequence + extent.count;
-                at += extent.bytes;
+                at += extent.bytes as u64;
             }
-            Err(_) => match frame::resync(&bytes, at + 1) {
-                Some(next) => at = next,
-                None => break,
-            },
+            Found::Damage { bytes, followed: true } => at += bytes.len() as u64,
+            Found::Damage { followed: false, .. } => break,
         }
     }
-    let torn_bytes = (bytes.len() - at) as u64;
-    if torn_bytes > 0 {
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(at as u64)?;
-        file.sync_all()?;
-    }
-    Ok(Recovered { durable_bytes: at as u64, next_sequence, torn_bytes })
+    Ok(Scanned { sound_bytes: at, torn_bytes: end - at, next_sequence })
+}
+
+/// Cuts a torn write off, durably.
+pub(super) fn cut(path: &Path, sound_bytes: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(sound_bytes)?;
+    file.sync_all()
 }
 
 /// Makes an empty segment whose name survives power loss when `sync` is set.

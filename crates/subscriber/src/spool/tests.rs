@@ -35,7 +35,7 @@ fn texts(reader: &mut Reader) -> Vec<(u64, String)> {
 
 fn append(writer: &mut Writer, texts: &[&str]) -> u64 {
     let messages: Vec<_> = texts.iter().map(|text| message(text)).collect();
-    writer.append(messages.iter()).unwrap()
+    writer.append(messages.iter().map(Entry::Message)).unwrap()
 }
 
 fn last_segment(dir: &Path) -> PathBuf {
@@ -51,11 +51,11 @@ fn messages_come_back_in_order_after_a_restart() {
     assert_eq!(append(&mut writer, &["three"]), 3);
     assert_eq!(texts(&mut reader).len(), 3);
     reader.ack(1).unwrap();
-    let identity = gauge.identity();
+    let identity = gauge.usage().progress.producer;
     drop((writer, reader, gauge));
 
     let (mut writer, mut reader, gauge, recovery) = open(settings(dir.path())).unwrap();
-    assert_eq!((recovery.waiting, gauge.identity()), (2, identity));
+    assert_eq!((recovery.waiting, gauge.usage().progress.producer), (2, identity));
     assert_eq!(append(&mut writer, &["four"]), 4);
     assert_eq!(texts(&mut reader), [(2, "two".into()), (3, "three".into()), (4, "four".into())]);
     reader.ack(4).unwrap();
@@ -126,7 +126,7 @@ fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
     let big = "x".repeat(50_000);
     let mut stored = 0;
     let refused = loop {
-        match writer.append([message(&big)].iter()) {
+        match writer.append([message(&big)].iter().map(Entry::Message)) {
             Ok(_) => stored += 1,
             Err(error) => break error,
         }
@@ -146,7 +146,7 @@ fn the_quarantine_shares_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, _reader, gauge, _) = open(settings(dir.path())).unwrap();
     gauge.set_quarantine_bytes(1 << 20);
-    assert!(matches!(writer.append([message("x")].iter()), Err(AppendError::Full { .. })));
+    assert!(matches!(writer.append([message("x")].iter().map(Entry::Message)), Err(AppendError::Full { .. })));
     gauge.set_quarantine_bytes(0);
     assert_eq!(append(&mut writer, &["x"]), 1);
 }
@@ -157,11 +157,11 @@ fn a_lost_cursor_means_a_new_identity_and_nothing_lost() {
     let (mut writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
     append(&mut writer, &["one", "two"]);
     reader.ack(1).unwrap();
-    let identity = gauge.identity();
+    let identity = gauge.usage().progress.producer;
     drop((writer, reader, gauge));
     std::fs::remove_file(dir.path().join("cursor")).unwrap();
     let (_, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
-    assert_ne!(gauge.identity(), identity);
+    assert_ne!(gauge.usage().progress.producer, identity);
     assert_eq!(texts(&mut reader), [(1, "one".into()), (2, "two".into())]);
 }
 
@@ -197,7 +197,7 @@ proptest! {
             match step {
                 Step::Append(messages) => {
                     let writer = &mut spool.as_mut().unwrap().0;
-                    match writer.append(messages.iter()) {
+                    match writer.append(messages.iter().map(Entry::Message)) {
                         Ok(first) => {
                             prop_assert_eq!(first, next);
                             model.extend((next..).zip(messages));

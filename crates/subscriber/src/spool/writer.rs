@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::frame::{self, HEADER_BYTES, Message};
+use super::checkpoint::Checkpoint;
+use super::frame::{self, Entry, HEADER_BYTES};
 use super::{Extent, Shared, segment};
+use crate::session::Inbound;
 
 /// Memory that the encoding buffer keeps between frames.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -33,6 +35,9 @@ pub struct Writer {
     shared: Arc<Shared>,
     active: Active,
     buffer: BytesMut,
+    checkpoint: Checkpoint,
+    /// The state of QoS 2 as the disk has it.
+    durable: Inbound,
 }
 
 /// The segment that is appended to.
@@ -45,7 +50,7 @@ struct Active {
 }
 
 impl Writer {
-    pub(super) fn open(shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn open(shared: Arc<Shared>, checkpoint: Checkpoint, durable: Inbound) -> io::Result<Self> {
         let (last, next_sequence) = {
             let state = shared.state();
             (state.segments.back().copied(), state.next_sequence)
@@ -55,7 +60,7 @@ impl Writer {
             offset: last.map_or(0, |last| last.durable_bytes),
             file: None,
         };
-        let mut writer = Self { shared, active, buffer: BytesMut::new() };
+        let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, durable };
         match last {
             Some(_) => writer.mend()?,
             None => writer.begin_segment(next_sequence)?,
@@ -63,31 +68,43 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Stores messages as one frame and gives the sequence of the first.
+    /// Stores entries as one frame and gives the sequence of its first message.
     ///
-    /// The messages must not be empty. On an error nothing is stored, and the same call may be made again.
-    pub fn append<'a>(&mut self, messages: impl Iterator<Item = &'a Message> + Clone) -> Result<u64, AppendError> {
+    /// There must be at least one entry. On an error nothing is stored, and the same call may be made again.
+    pub fn append<'a>(&mut self, entries: impl Iterator<Item = Entry<'a>> + Clone) -> Result<u64, AppendError> {
         self.mend()?;
-        let size = (HEADER_BYTES + messages.clone().map(Message::encoded_len).sum::<usize>()) as u64;
+        let size = (HEADER_BYTES + entries.clone().map(|entry| entry.encoded_len()).sum::<usize>()) as u64;
         let next_sequence = self.make_room(size)?;
         self.buffer.clear();
-        frame::encode(next_sequence, messages.clone(), &mut self.buffer);
+        frame::encode(next_sequence, 0, entries.clone(), &mut self.buffer);
         if let Err(error) = self.write() {
             // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
             // file cut back to its last durable byte is trusted again.
             self.active.file = None;
-            return if self.give_up_segment(&error)? { self.append(messages) } else { Err(error.into()) };
+            return if self.give_up_segment(&error)? { self.append(entries) } else { Err(error.into()) };
         }
         self.active.offset += size;
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = BytesMut::new();
         }
+        let mut messages = 0;
+        for entry in entries {
+            match entry {
+                Entry::Message(_) => messages += 1,
+                Entry::Note(note) => self.durable.apply(note),
+            }
+        }
         let mut state = self.shared.state();
-        state.next_sequence += messages.count() as u64;
+        state.next_sequence += messages;
         state.segments.back_mut().expect("the active segment").durable_bytes = self.active.offset;
         drop(state);
         self.shared.appended.notify_one();
         Ok(next_sequence)
+    }
+
+    /// The state of QoS 2 that the disk has: what a conversation with the broker goes on from.
+    pub fn inbound(&self) -> &Inbound {
+        &self.durable
     }
 
     /// Waits until the reader may have freed space, at most `timeout`.
@@ -139,11 +156,30 @@ impl Writer {
         Ok(next_sequence)
     }
 
+    /// The order matters: the new segment is there before the checkpoint that begins with it, and the older ones may
+    /// go only after that.
     fn begin_segment(&mut self, first_sequence: u64) -> io::Result<()> {
+        if self.active.offset > 0 && first_sequence == self.active.first_sequence {
+            return self.empty_segment();
+        }
         let file = segment::create(&self.shared.settings.dir, first_sequence, self.shared.sync_wanted())?;
+        self.checkpoint.save(&self.durable, first_sequence)?;
         self.active = Active { first_sequence, offset: 0, file: Some(file) };
-        self.shared.state().segments.push_back(Extent { first_sequence, durable_bytes: 0 });
+        self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, durable_bytes: 0 });
         Ok(())
+    }
+
+    /// A segment of nothing but notes begins anew. Should they be read again, they change nothing.
+    fn empty_segment(&mut self) -> io::Result<()> {
+        self.checkpoint.save(&self.durable, self.active.first_sequence)?;
+        let mut state = self.shared.state();
+        let extent = state.segments.back_mut().expect("the active segment");
+        extent.durable_bytes = 0;
+        extent.restarts += 1;
+        drop(state);
+        self.active.offset = 0;
+        self.active.file = None;
+        self.mend()
     }
 
     /// Makes the active segment fit to append to: a new descriptor, nothing behind the last durable byte.

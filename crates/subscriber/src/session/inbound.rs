@@ -1,0 +1,282 @@
+//! QoS 2: which packet ids the broker has not released, so that a repetition is told from a new message.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{Fingerprint, Note};
+
+/// So many released ids are remembered: more than may be in flight within our receive maximum.
+pub const RELEASED_KEPT: usize = 256;
+
+/// The unreleased packet ids, at most 65,535, and those released last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inbound {
+    held: HashMap<u16, Fingerprint>,
+    /// Oldest first. For brokers that repeat a PUBLISH although they have sent its PUBREL: mosquitto 2.0.11 does after its
+    /// restart, against [MQTT-4.3.3-6], where it had not seen our PUBCOMP.
+    released: VecDeque<(u16, Fingerprint)>,
+    ascending: bool,
+}
+
+impl Inbound {
+    /// A PUBLISH came: the note to keep with it, or none where it is a repetition and only needs its PUBREC again.
+    ///
+    /// A repetition of what is released already is recognised only from a broker whose ids are `ascending`: another could
+    /// have given the id to a new message of the same content.
+    pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, ascending: bool) -> Option<Note> {
+        let known =
+            self.held.get(&pkid) == Some(&fingerprint) || (ascending && self.released.contains(&(pkid, fingerprint)));
+        let note = Note::Held { pkid, fingerprint, ascending };
+        self.apply(note);
+        (!(dup && known)).then_some(note)
+    }
+
+    /// PUBREL came: the note to keep, if the id was held.
+    pub fn release(&mut self, pkid: u16) -> Option<Note> {
+        let note = Note::Released { pkid };
+        let held = self.held.contains_key(&pkid);
+        self.apply(note);
+        held.then_some(note)
+    }
+
+    /// The broker has forgotten the session: the note to keep, if there was anything to forget.
+    pub fn lose(&mut self) -> Option<Note> {
+        let empty = self.held.is_empty() && self.released.is_empty();
+        self.apply(Note::Lost);
+        (!empty).then_some(Note::Lost)
+    }
+
+    /// Makes the change that a note stands for. Applying a run of notes twice gives what applying it once gives, but for
+    /// the order of `released`.
+    pub fn apply(&mut self, note: Note) {
+        match note {
+            Note::Held { pkid, fingerprint, ascending } => {
+                self.released.retain(|(released, _)| *released != pkid);
+                self.held.insert(pkid, fingerprint);
+                self.ascending = ascending;
+            }
+            Note::Released { pkid } => {
+                if let Some(fingerprint) = self.held.remove(&pkid) {
+                    self.released.push_back((pkid, fingerprint));
+                    if self.released.len() > RELEASED_KEPT {
+                        self.released.pop_front();
+                    }
+                }
+            }
+            Note::Lost => *self = Self::default(),
+        }
+    }
+
+    /// Whether the ids were ascending when the last message came.
+    pub fn was_ascending(&self) -> bool {
+        self.ascending
+    }
+
+    /// Notes that give this state again when they are applied to an empty one.
+    pub fn notes(&self) -> impl Iterator<Item = Note> + Clone + '_ {
+        let ascending = self.ascending;
+        let held = move |pkid, fingerprint| Note::Held { pkid, fingerprint, ascending };
+        let released =
+            self.released.iter().flat_map(move |&(pkid, print)| [held(pkid, print), Note::Released { pkid }]);
+        released.chain(self.held.iter().map(move |(&pkid, &print)| held(pkid, print)))
+    }
+}
+
+impl FromIterator<Note> for Inbound {
+    fn from_iter<T: IntoIterator<Item = Note>>(notes: T) -> Self {
+        let mut inbound = Self::default();
+        notes.into_iter().for_each(|note| inbound.apply(note));
+        inbound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ONE: Fingerprint = Fingerprint(1);
+    const TWO: Fingerprint = Fingerprint(2);
+
+    #[test]
+    fn a_repetition_is_stored_once_until_it_is_released() {
+        let mut inbound = Inbound::default();
+        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).is_some();
+        assert!(is_new(false, 7, ONE));
+        assert!(!is_new(true, 7, ONE), "sent again after a reconnect");
+        assert!(is_new(true, 8, ONE), "another id is another message");
+        assert!(is_new(true, 7, TWO), "other content is another message");
+        assert!(!is_new(true, 7, TWO));
+        assert!(inbound.release(7).is_some());
+        assert!(inbound.release(7).is_none());
+        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).is_some();
+        assert!(is_new(true, 7, TWO), "the id was free again");
+        assert!(is_new(false, 7, TWO), "a first delivery is never a repetition");
+        assert!(inbound.lose().is_some());
+        assert!(inbound.publish(7, true, TWO, false).is_some());
+    }
+
+    #[test]
+    fn what_was_released_is_recognised_where_ids_ascend() {
+        let mut inbound = Inbound::default();
+        inbound.publish(7, false, ONE, true);
+        inbound.release(7);
+        assert!(inbound.clone().publish(7, true, ONE, false).is_some(), "the id may have been given to another");
+        assert!(inbound.clone().publish(7, false, ONE, true).is_some());
+        assert!(inbound.clone().publish(7, true, TWO, true).is_some());
+        assert!(inbound.publish(7, true, ONE, true).is_none());
+        assert!(inbound.publish(7, true, ONE, true).is_none(), "and again");
+        inbound.release(7);
+        for pkid in 1000..1000 + RELEASED_KEPT as u16 {
+            inbound.publish(pkid, false, TWO, true);
+            inbound.release(pkid);
+        }
+        assert!(inbound.publish(7, true, ONE, true).is_some(), "too long ago");
+    }
+
+    fn any_note() -> impl Strategy<Value = Note> {
+        let held = (1..40u16, 0..4u64, any::<bool>());
+        prop_oneof![
+            8 => held.prop_map(|(pkid, print, ascending)| Note::Held { pkid, fingerprint: Fingerprint(print), ascending }),
+            6 => (1..40u16).prop_map(|pkid| Note::Released { pkid }),
+            1 => Just(Note::Lost),
+        ]
+    }
+
+    /// What a broker and the network may do to a session.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A new message of this content is sent; it may be lost on the way.
+        Send { content: u64, arrives: bool },
+        /// The broker takes up to so many of our answers and continues its handshakes.
+        Progress { answers: usize },
+        /// The connection is cut, and stands again: the broker sends again what it must.
+        Reconnect { arrives: usize },
+        /// We are killed: what is not durable is gone, and so is the connection.
+        Crash { arrives: usize },
+        /// What was received is made durable and answered.
+        Commit,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..3u64, prop::bool::weighted(0.9)).prop_map(|(content, arrives)| Step::Send { content, arrives }),
+            5 => (1..6usize).prop_map(|answers| Step::Progress { answers }),
+            4 => Just(Step::Commit),
+            1 => (0..20usize).prop_map(|arrives| Step::Reconnect { arrives }),
+            1 => (0..20usize).prop_map(|arrives| Step::Crash { arrives }),
+        ]
+    }
+
+    /// A broker that keeps to MQTT-4.3.3, and a subscriber with a disk.
+    #[derive(Default)]
+    struct World {
+        /// Id, content, number of the message, whether the broker has the PUBREC; in the order of sending.
+        inflight: Vec<(u16, u64, usize, bool)>,
+        last_pkid: u16,
+        sent: usize,
+        /// Whether the connection still carries anything: a lost packet is only lost with all that follow it.
+        alive: bool,
+        live: Inbound,
+        durable: Inbound,
+        /// Not durable yet: the message's number, if it is new, and the note.
+        pending: Vec<(Option<usize>, Option<Note>, u16)>,
+        /// PUBRECs on their way to the broker.
+        answers: VecDeque<u16>,
+        stored: Vec<usize>,
+    }
+
+    impl World {
+        fn receive(&mut self, pkid: u16, content: u64, number: usize, dup: bool) {
+            let note = self.live.publish(pkid, dup, Fingerprint(content), false);
+            self.pending.push((note.map(|_| number), note, pkid));
+        }
+
+        fn commit(&mut self) {
+            for (number, note, pkid) in std::mem::take(&mut self.pending) {
+                self.stored.extend(number);
+                note.into_iter().for_each(|note| self.durable.apply(note));
+                if pkid > 0 && self.alive {
+                    self.answers.push_back(pkid);
+                }
+            }
+        }
+
+        fn send(&mut self, content: u64, arrives: bool) {
+            if self.inflight.len() >= 20 {
+                return;
+            }
+            let free = |pkid: &u16| self.inflight.iter().all(|flight| flight.0 != *pkid);
+            // The lowest free id: the hardest case.
+            let pkid = (1..).find(free).unwrap();
+            let number = self.sent;
+            self.sent += 1;
+            self.inflight.push((pkid, content, number, false));
+            self.alive &= arrives;
+            if self.alive {
+                self.receive(pkid, content, number, false);
+            }
+            self.last_pkid = pkid;
+        }
+
+        fn progress(&mut self, answers: usize) {
+            for _ in 0..answers {
+                let Some(pkid) = self.answers.pop_front().filter(|_| self.alive) else { return };
+                // PUBREC → PUBREL → PUBCOMP, and the id is free.
+                self.inflight.retain(|flight| flight.0 != pkid);
+                let note = self.live.release(pkid);
+                self.pending.push((None, note, 0));
+                // Our PUBCOMP is written at once, the note of the release may be lost: hold that window shut here, since
+                // nothing can be promised within it.
+                self.commit();
+            }
+        }
+
+        fn reconnect(&mut self, arrives: usize) {
+            self.answers.clear();
+            self.alive = true;
+            for (index, (pkid, content, number, _)) in self.inflight.clone().into_iter().enumerate() {
+                self.alive &= index < arrives;
+                if self.alive {
+                    self.receive(pkid, content, number, true);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn notes_give_the_state_again(notes in prop::collection::vec(any_note(), 0..300)) {
+            let state: Inbound = notes.iter().copied().collect();
+            prop_assert_eq!(&state.notes().collect::<Inbound>().held, &state.held);
+            prop_assert_eq!(&state.notes().collect::<Inbound>().released, &state.released);
+            let mut twice = state.clone();
+            notes.iter().for_each(|note| twice.apply(*note));
+            prop_assert_eq!(&twice.held, &state.held, "the last note for an id wins");
+        }
+
+        /// Over any history of cuts and crashes, every message that the broker has sent is stored once.
+        #[test]
+        fn every_message_is_stored_exactly_once(steps in prop::collection::vec(any_step(), 1..200)) {
+            let mut world = World { alive: true, ..World::default() };
+            for step in steps {
+                match step {
+                    Step::Send { content, arrives } => world.send(content, arrives),
+                    Step::Progress { answers } => world.progress(answers),
+                    Step::Commit => world.commit(),
+                    Step::Reconnect { arrives } => world.reconnect(arrives),
+                    Step::Crash { arrives } => {
+                        world.pending.clear();
+                        world.live = world.durable.notes().collect();
+                        world.reconnect(arrives);
+                    }
+                }
+            }
+            world.reconnect(usize::MAX);
+            world.commit();
+            let mut stored = world.stored.clone();
+            stored.sort_unstable();
+            prop_assert_eq!(stored, (0..world.sent).collect::<Vec<_>>());
+        }
+    }
+}

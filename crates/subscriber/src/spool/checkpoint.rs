@@ -1,0 +1,109 @@
+//! The file `session`: the state of QoS 2 at the start of a segment, so that older segments may go.
+//!
+//! Two slots that are written in turn, each one frame of notes whose `first_sequence` is that of the segment and whose `mark` counts up. Their
+//! first bytes are set aside at the start, so that a checkpoint of usual size needs no space on a full disk.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::{self, Entry};
+use crate::session::Inbound;
+
+/// Room for the notes of 65,535 packet ids.
+const SLOT_BYTES: u64 = 2 << 20;
+/// What is set aside of each slot: some 500 ids.
+const PREPARED_BYTES: usize = 8 << 10;
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    file: File,
+    mark: u32,
+}
+
+/// What the newest checkpoint says: the state before the first frame of the segment `from_sequence`.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    pub(super) inbound: Inbound,
+    pub(super) from_sequence: u64,
+}
+
+impl Checkpoint {
+    /// Opens the file, or makes it. Without a sound checkpoint all segments count from the first on.
+    pub(super) fn open(dir: &Path) -> io::Result<(Self, Saved)> {
+        let path = dir.join("session");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let bytes = file.metadata()?.len();
+        if bytes < SLOT_BYTES + PREPARED_BYTES as u64 {
+            for slot in 0..2 {
+                file.write_all_at(&[0; PREPARED_BYTES], slot * SLOT_BYTES)?;
+            }
+            file.sync_all()?;
+            File::open(dir)?.sync_all()?;
+        }
+        let mut newest = (0, Saved::default());
+        for slot in 0..2 {
+            if let Some((mark, saved)) = read(&file, slot)?
+                && mark > newest.0
+            {
+                newest = (mark, saved);
+            }
+        }
+        Ok((Self { file, mark: newest.0 }, newest.1))
+    }
+
+    /// Keeps the state before the first frame of a segment; durable on return.
+    pub(super) fn save(&mut self, inbound: &Inbound, from_sequence: u64) -> io::Result<()> {
+        let mark = self.mark + 1;
+        let mut bytes = BytesMut::new();
+        frame::encode(from_sequence, mark, inbound.notes().map(Entry::Note), &mut bytes);
+        self.file.write_all_at(&bytes, u64::from(mark % 2) * SLOT_BYTES)?;
+        self.file.sync_data()?;
+        self.mark = mark;
+        Ok(())
+    }
+}
+
+fn read(file: &File, slot: u64) -> io::Result<Option<(u32, Saved)>> {
+    let mut bytes = vec![0; SLOT_BYTES as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], slot * SLOT_BYTES + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    let saved = frame::decode(&Bytes::from(bytes)).ok().map(|(frame, extent)| {
+        let inbound = frame.notes.into_iter().collect();
+        (extent.mark, Saved { inbound, from_sequence: frame.first_sequence })
+    });
+    Ok(saved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Fingerprint;
+
+    #[test]
+    fn the_newest_sound_checkpoint_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut checkpoint, saved) = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!((saved.inbound, saved.from_sequence), (Inbound::default(), 0));
+        let mut inbound = Inbound::default();
+        for pkid in 1..=u16::MAX {
+            inbound.publish(pkid, false, Fingerprint(pkid.into()), true);
+        }
+        checkpoint.save(&Inbound::default(), 7).unwrap();
+        checkpoint.save(&inbound, 9).unwrap();
+        let (checkpoint, saved) = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!((&saved.inbound, saved.from_sequence), (&inbound, 9));
+        checkpoint.file.write_all_at(b"torn", 100).unwrap();
+        assert_eq!(Checkpoint::open(dir.path()).unwrap().1.from_sequence, 7);
+    }
+}
