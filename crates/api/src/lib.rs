@@ -4,7 +4,7 @@
 //!
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
-//! - `dados`: `POST` and `GET /dados`; `health`: `/healthz`, `/readyz`
+//! - `dados`: `POST` and `GET /dados`; `producers`: `/produtores`; `health`: `/healthz`, `/readyz`
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `store`: the database, and all SQL
@@ -20,6 +20,7 @@ mod health;
 mod ingest;
 mod limits;
 mod observe;
+mod producers;
 mod router;
 pub mod server;
 mod store;
@@ -34,6 +35,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::limits::Memory;
+use crate::producers::totals::Ledger;
 use crate::router::App;
 
 /// How long the writer may take to store what it was handed, once no request can come any more.
@@ -54,7 +56,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let (ingest, writing) = ingest::start(writer, closing.clone());
     let mut writing = tasks.spawn(writing);
     let memory = Memory::new(config.api_body_bytes_max);
-    let app = App { ingest, reader: reader.clone(), memory, body_bytes_max: config.api_body_bytes_max };
+    let ledger = Ledger::new(ingest.clone(), reader.clone());
+    let app = App { ingest, reader: reader.clone(), ledger, memory, body_bytes_max: config.api_body_bytes_max };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");

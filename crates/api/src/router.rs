@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -11,6 +11,8 @@ use crate::auth::{self, Hosts};
 use crate::dados::{get as read, post as write};
 use crate::ingest::Ingest;
 use crate::limits::Memory;
+use crate::producers::totals::Ledger;
+use crate::producers::{get as ledger, put as report};
 use crate::store::Reader;
 use crate::{error, health, observe};
 
@@ -19,6 +21,7 @@ use crate::{error, health, observe};
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) reader: Reader,
+    pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
     pub(crate) body_bytes_max: usize,
 }
@@ -28,6 +31,8 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/produtores", get(ledger::list))
+        .route("/produtores/{uuid}", put(report::report).get(ledger::one))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(app)

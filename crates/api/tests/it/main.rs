@@ -8,6 +8,7 @@
 mod access;
 mod get;
 mod idempotency;
+mod ledger;
 mod limits;
 mod post;
 mod process;

@@ -28,7 +28,7 @@ const SELECT: &str = "select id, cast(cast(topico as text) as blob), cast(cast(v
 /// Reads committed rows.
 #[derive(Clone)]
 pub(crate) struct Reader {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
 }
 
 impl Reader {
@@ -88,7 +88,7 @@ fn by_topic() -> String {
     format!("{SELECT} where topico = ? and id < ? order by id desc limit ?")
 }
 
-async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+pub(super) async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(READ_TIMEOUT, read).await {
         Ok(result) => result.map_err(store_error),
         Err(_) => Err(StoreError::Slow),
