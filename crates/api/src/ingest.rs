@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::limits::Reservation;
+use crate::metrics::Commits;
 use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Writer};
 
 /// Batches and reports that wait for the writer; one more is told to come back.
@@ -77,13 +78,14 @@ impl Group {
 }
 
 /// The way to the writer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ingest {
     queue: mpsc::Sender<Message>,
     state: Arc<State>,
 }
 
 /// What the writer tells of itself.
+#[derive(Debug)]
 struct State {
     /// Whether the last commit succeeded.
     healthy: AtomicBool,
@@ -111,6 +113,16 @@ impl Ingest {
         self.state.ledger_version.load(Ordering::Acquire)
     }
 
+    /// Batches and reports that wait, and how many may.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        (self.queue.max_capacity() - self.queue.capacity(), self.queue.max_capacity())
+    }
+
+    /// Whether the last transaction was committed.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.state.healthy.load(Ordering::Relaxed)
+    }
+
     /// Whether a batch would be taken now. It costs nothing unless the last commit failed: then the writer tries one.
     pub(crate) async fn ready(&self) -> Result<(), IngestError> {
         if self.queue.is_closed() {
@@ -119,7 +131,7 @@ impl Ingest {
         if self.queue.capacity() == 0 {
             return Err(IngestError::QueueFull);
         }
-        if self.state.healthy.load(Ordering::Relaxed) {
+        if self.is_healthy() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
@@ -140,16 +152,21 @@ impl Ingest {
 }
 
 /// The way to the writer, and the task that is the writer: it ends once `closing` is cancelled and the queue is empty.
-pub(crate) fn start(writer: Writer, closing: CancellationToken) -> (Ingest, impl Future<Output = ()> + Send) {
+pub(crate) fn start(
+    writer: Writer,
+    commits: Commits,
+    closing: CancellationToken,
+) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
     let state = Arc::new(State { healthy: AtomicBool::new(true), ledger_version: AtomicU64::new(0) });
-    let task = Task { writer, waiting, state: state.clone() };
+    let task = Task { writer, waiting, commits, state: state.clone() };
     (Ingest { queue, state }, task.run(closing))
 }
 
 struct Task {
     writer: Writer,
     waiting: mpsc::Receiver<Message>,
+    commits: Commits,
     state: Arc<State>,
 }
 
@@ -208,9 +225,13 @@ impl Task {
         let started = Instant::now();
         let result = self.writer.write(&batches, Timestamp::now()).await;
         let result = self.settle(result, jobs.len(), rows);
-        debug!(batches = jobs.len(), rows, elapsed_us = started.elapsed().as_micros(), ok = result.is_ok(), "commit");
-        if moves_ledger && result.is_ok() {
-            self.ledger_moved();
+        let elapsed = started.elapsed();
+        debug!(batches = jobs.len(), rows, elapsed_us = elapsed.as_micros(), ok = result.is_ok(), "commit");
+        if let Ok(outcomes) = &result {
+            self.commits.committed(outcomes, elapsed.as_secs_f64());
+            if moves_ledger {
+                self.ledger_moved();
+            }
         }
         answer(jobs.into_iter().map(|job| job.reply), result);
     }
@@ -231,9 +252,12 @@ impl Task {
         self.state.ledger_version.fetch_add(1, Ordering::Release);
     }
 
-    /// Remembers how it went and logs what went wrong.
+    /// Remembers how it went, counts and logs what went wrong.
     fn settle<T>(&self, result: Result<T, StoreError>, batches: usize, rows: usize) -> Result<T, StoreError> {
         let was_healthy = self.state.healthy.swap(result.is_ok(), Ordering::Relaxed);
+        if let Err(error) = &result {
+            self.commits.failed(error.failure());
+        }
         match &result {
             Ok(_) if was_healthy => {}
             Ok(_) => info!("the database takes data again"),

@@ -14,14 +14,14 @@ const TOTALS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The totals, read again only when asked for after a ledger has changed, and by one request at a time: under any load
 /// of batches and of questions that is one pass over the few rows of `produtores` after another at most. Ingest pays an
 /// addition a commit for it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     ingest: Ingest,
     reader: Reader,
     known: Arc<Known>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Known {
     reading: tokio::sync::Mutex<()>,
     /// The totals and the version of the ledger that they are at least of.

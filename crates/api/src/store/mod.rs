@@ -106,6 +106,18 @@ pub(crate) enum Failure {
     Unexpected,
 }
 
+impl Failure {
+    /// The name that metrics have for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Disk => "disk",
+            Self::Unexpected => "unexpected",
+        }
+    }
+}
+
 impl StoreError {
     pub(crate) fn failure(&self) -> Failure {
         match self {

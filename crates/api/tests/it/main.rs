@@ -10,6 +10,7 @@ mod get;
 mod idempotency;
 mod ledger;
 mod limits;
+mod metrics;
 mod post;
 mod process;
 mod producer;
