@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dados::{Problem, problem};
 use tracing::{error, warn};
+use uuid::Uuid;
 
 use crate::auth::Denied;
 use crate::dados::body::BodyError;
@@ -57,6 +58,16 @@ impl Error {
     /// The path's last part is no id.
     pub(crate) fn bad_id() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "the id of a row is an integer").field("id")
+    }
+
+    /// No producer has this id.
+    pub(crate) fn no_producer(uuid: Uuid) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no producer with the id {uuid}"))
+    }
+
+    /// The path's last part is no producer's id.
+    pub(crate) fn bad_uuid() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "the id of a producer is a UUID").field("uuid")
     }
 
     /// An idempotency key came with other content than before.
@@ -131,17 +142,15 @@ impl From<BodyError> for Error {
     fn from(error: BodyError) -> Self {
         let status = match &error {
             BodyError::OutOfMemory => return OutOfMemory.into(),
-            BodyError::MediaType | BodyError::Charset | BodyError::LooksLikeJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            BodyError::MediaType | BodyError::NotJson | BodyError::Charset | BodyError::LooksLikeJson => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
             BodyError::Broken => StatusCode::BAD_REQUEST,
         };
-        let named = match &error {
-            BodyError::MediaType | BodyError::Charset | BodyError::LooksLikeJson => Some("content-type"),
-            _ => None,
-        };
         let error = Self::new(status, error.to_string());
-        if let Some(header) = named { error.field(header) } else { error }
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { error.field("content-type") } else { error }
     }
 }
 

@@ -6,17 +6,22 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::router::App;
+use crate::store::Totals;
 
+/// The body of both.
 #[derive(Serialize)]
 pub(crate) struct Health {
     status: &'static str,
+    /// The ledger in short. A difference is for a person to look into; it keeps no data from being taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    produtores: Option<Totals>,
 }
 
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok" })
+    Json(Health { status: "ok", produtores: None })
 }
 
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Error> {
     app.ingest.ready().await?;
-    Ok(Json(Health { status: "ready" }))
+    Ok(Json(Health { status: "ready", produtores: app.ledger.totals().await }))
 }

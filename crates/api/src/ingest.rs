@@ -1,7 +1,7 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dados::Timestamp;
@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::limits::Reservation;
-use crate::store::{Batch, Failure, Outcome, StoreError, Writer};
+use crate::metrics::Commits;
+use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Writer};
 
-/// Batches that wait for the writer; one more is told to come back.
+/// Batches and reports that wait for the writer; one more is told to come back.
 const QUEUE_JOBS_MAX: usize = 1024;
-/// A transaction that has so many rows takes no further batch.
+/// A group that has so many rows and reports takes no further one.
 const GROUP_ROWS_MAX: usize = 8192;
 /// A transaction whose batches came in so many bytes takes no further batch.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -32,24 +33,64 @@ pub(crate) enum IngestError {
     Store(Failure),
 }
 
-/// A batch, the memory it holds, and who waits for it. It is stored whether its client still waits or not.
+/// Who waits for something to be done. It is done whether they still wait or not.
+type Reply<T> = oneshot::Sender<Result<T, IngestError>>;
+
+/// A batch, the memory it holds, and who waits for it.
 struct Job {
     batch: Batch,
     held: Reservation,
-    reply: oneshot::Sender<Result<Outcome, IngestError>>,
+    reply: Reply<Outcome>,
 }
 
 enum Message {
     Store(Job),
+    Report(Report, Reply<Kept>),
     Probe(oneshot::Sender<Result<(), Failure>>),
 }
 
+/// What waited together, in the order of its coming.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Job>,
+    reports: Vec<(Report, Reply<Kept>)>,
+    probes: Vec<oneshot::Sender<Result<(), Failure>>>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Group {
+    fn push(&mut self, message: Message) {
+        match message {
+            Message::Probe(reply) => self.probes.push(reply),
+            Message::Report(report, reply) => self.reports.push((report, reply)),
+            Message::Store(job) => {
+                self.rows += job.batch.rows.len();
+                self.bytes += job.held.bytes();
+                self.jobs.push(job);
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows + self.reports.len() >= GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+}
+
 /// The way to the writer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ingest {
     queue: mpsc::Sender<Message>,
+    state: Arc<State>,
+}
+
+/// What the writer tells of itself.
+#[derive(Debug)]
+struct State {
     /// Whether the last commit succeeded.
-    healthy: Arc<AtomicBool>,
+    healthy: AtomicBool,
+    /// Grows with every commit that changed the ledger of a producer.
+    ledger_version: AtomicU64,
 }
 
 impl Ingest {
@@ -60,6 +101,28 @@ impl Ingest {
         answer.await.unwrap_or(Err(IngestError::Closed))
     }
 
+    /// Hands a report over and waits until it is on the disk; gives what is kept of its producer then.
+    pub(crate) async fn report(&self, report: Report) -> Result<Kept, IngestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Report(report, reply))?;
+        answer.await.unwrap_or(Err(IngestError::Closed))
+    }
+
+    /// A number that changes with the ledger of any producer.
+    pub(crate) fn ledger_version(&self) -> u64 {
+        self.state.ledger_version.load(Ordering::Acquire)
+    }
+
+    /// Batches and reports that wait, and how many may.
+    pub(crate) fn queue(&self) -> (usize, usize) {
+        (self.queue.max_capacity() - self.queue.capacity(), self.queue.max_capacity())
+    }
+
+    /// Whether the last transaction was committed.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.state.healthy.load(Ordering::Relaxed)
+    }
+
     /// Whether a batch would be taken now. It costs nothing unless the last commit failed: then the writer tries one.
     pub(crate) async fn ready(&self) -> Result<(), IngestError> {
         if self.queue.is_closed() {
@@ -68,7 +131,7 @@ impl Ingest {
         if self.queue.capacity() == 0 {
             return Err(IngestError::QueueFull);
         }
-        if self.healthy.load(Ordering::Relaxed) {
+        if self.is_healthy() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
@@ -89,17 +152,22 @@ impl Ingest {
 }
 
 /// The way to the writer, and the task that is the writer: it ends once `closing` is cancelled and the queue is empty.
-pub(crate) fn start(writer: Writer, closing: CancellationToken) -> (Ingest, impl Future<Output = ()> + Send) {
+pub(crate) fn start(
+    writer: Writer,
+    commits: Commits,
+    closing: CancellationToken,
+) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let healthy = Arc::new(AtomicBool::new(true));
-    let task = Task { writer, waiting, healthy: healthy.clone() };
-    (Ingest { queue, healthy }, task.run(closing))
+    let state = Arc::new(State { healthy: AtomicBool::new(true), ledger_version: AtomicU64::new(0) });
+    let task = Task { writer, waiting, commits, state: state.clone() };
+    (Ingest { queue, state }, task.run(closing))
 }
 
 struct Task {
     writer: Writer,
     waiting: mpsc::Receiver<Message>,
-    healthy: Arc<AtomicBool>,
+    commits: Commits,
+    state: Arc<State>,
 }
 
 impl Task {
@@ -125,26 +193,22 @@ impl Task {
         }
     }
 
-    /// One transaction: the first message and what waits behind it, up to the limits. There is no linger timer: under
+    /// One group: the first message and what waits behind it, up to the limits. There is no linger timer: under
     /// load the commit before was time enough to gather, and without load there is nothing to wait for.
     async fn step(&mut self, first: Message) {
-        let (mut jobs, mut probes) = (Vec::new(), Vec::new());
-        let (mut rows, mut bytes) = (0, 0);
+        let mut group = Group::default();
         let mut next = Some(first);
         while let Some(message) = next {
-            match message {
-                Message::Probe(reply) => probes.push(reply),
-                Message::Store(job) => {
-                    rows += job.batch.rows.len();
-                    bytes += job.held.bytes();
-                    jobs.push(job);
-                }
-            }
-            let is_full = rows >= GROUP_ROWS_MAX || bytes >= GROUP_BYTES_MAX;
-            next = if is_full { None } else { self.waiting.try_recv().ok() };
+            group.push(message);
+            next = if group.is_full() { None } else { self.waiting.try_recv().ok() };
         }
+        let Group { jobs, reports, probes, rows, .. } = group;
         if !jobs.is_empty() {
             self.commit(jobs, rows).await;
+        }
+        // In a transaction of their own: what is wrong with a report costs nobody a row.
+        if !reports.is_empty() {
+            self.report(reports).await;
         }
         if !probes.is_empty() {
             let result = self.writer.probe().await;
@@ -157,29 +221,43 @@ impl Task {
 
     async fn commit(&mut self, jobs: Vec<Job>, rows: usize) {
         let batches: Vec<&Batch> = jobs.iter().map(|job| &job.batch).collect();
+        let moves_ledger = batches.iter().any(|batch| matches!(batch.origin, Origin::Producer { .. }));
         let started = Instant::now();
         let result = self.writer.write(&batches, Timestamp::now()).await;
         let result = self.settle(result, jobs.len(), rows);
-        debug!(batches = jobs.len(), rows, elapsed_us = started.elapsed().as_micros(), ok = result.is_ok(), "commit");
-        // A client that went away is no reason to stop: its batch is stored.
-        match result {
-            Ok(outcomes) => {
-                debug_assert_eq!(outcomes.len(), jobs.len());
-                for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                    let _ = job.reply.send(Ok(outcome));
-                }
-            }
-            Err(error) => {
-                for job in jobs {
-                    let _ = job.reply.send(Err(IngestError::Store(error.failure())));
-                }
+        let elapsed = started.elapsed();
+        debug!(batches = jobs.len(), rows, elapsed_us = elapsed.as_micros(), ok = result.is_ok(), "commit");
+        if let Ok(outcomes) = &result {
+            self.commits.committed(outcomes, elapsed.as_secs_f64());
+            if moves_ledger {
+                self.ledger_moved();
             }
         }
+        answer(jobs.into_iter().map(|job| job.reply), result);
     }
 
-    /// Remembers how it went and logs what went wrong.
+    async fn report(&mut self, reports: Vec<(Report, Reply<Kept>)>) {
+        let (reports, replies): (Vec<Report>, Vec<_>) = reports.into_iter().unzip();
+        let result = self.writer.report(&reports, Timestamp::now()).await;
+        let result = self.settle(result, 0, 0);
+        debug!(reports = reports.len(), ok = result.is_ok(), "reports taken");
+        if result.is_ok() {
+            self.ledger_moved();
+        }
+        answer(replies, result);
+    }
+
+    /// Before anyone is answered, so that who has its answer reads what came of it.
+    fn ledger_moved(&self) {
+        self.state.ledger_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Remembers how it went, counts and logs what went wrong.
     fn settle<T>(&self, result: Result<T, StoreError>, batches: usize, rows: usize) -> Result<T, StoreError> {
-        let was_healthy = self.healthy.swap(result.is_ok(), Ordering::Relaxed);
+        let was_healthy = self.state.healthy.swap(result.is_ok(), Ordering::Relaxed);
+        if let Err(error) = &result {
+            self.commits.failed(error.failure());
+        }
         match &result {
             Ok(_) if was_healthy => {}
             Ok(_) => info!("the database takes data again"),
@@ -189,5 +267,22 @@ impl Task {
             Err(failure) => warn!(error = failure as &dyn std::error::Error, batches, rows, "transaction failed"),
         }
         result
+    }
+}
+
+/// Tells everyone of a transaction what became of their part. A client that went away is no reason to stop: its part is
+/// stored.
+fn answer<T>(replies: impl IntoIterator<Item = Reply<T>>, result: Result<Vec<T>, StoreError>) {
+    match result {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _ = reply.send(Err(IngestError::Store(error.failure())));
+            }
+        }
     }
 }

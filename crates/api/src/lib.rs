@@ -4,7 +4,8 @@
 //!
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
-//! - `dados`: `POST` and `GET /dados`; `health`: `/healthz`, `/readyz`
+//! - `dados`: `POST` and `GET /dados`; `producers`: `/produtores`; `health`: `/healthz`, `/readyz`;
+//!   `metrics`: `/metrics`
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `store`: the database, and all SQL
@@ -19,12 +20,15 @@ mod error;
 mod health;
 mod ingest;
 mod limits;
+mod metrics;
 mod observe;
+mod producers;
 mod router;
 pub mod server;
 mod store;
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use service::{Exit, Fatal, http};
@@ -34,6 +38,8 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::limits::Memory;
+use crate::metrics::{Commits, Levels};
+use crate::producers::totals::Ledger;
 use crate::router::App;
 
 /// How long the writer may take to store what it was handed, once no request can come any more.
@@ -51,10 +57,16 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
 
     let tasks = TaskTracker::new();
     let closing = CancellationToken::new();
-    let (ingest, writing) = ingest::start(writer, closing.clone());
+    let commits = Commits::new();
+    let (ingest, writing) = ingest::start(writer, commits.clone(), closing.clone());
     let mut writing = tasks.spawn(writing);
     let memory = Memory::new(config.api_body_bytes_max);
-    let app = App { ingest, reader: reader.clone(), memory, body_bytes_max: config.api_body_bytes_max };
+    let ledger = Ledger::new(ingest.clone(), reader.clone());
+    let levels =
+        Levels { ingest: ingest.clone(), memory: memory.clone(), reader: reader.clone(), ledger: ledger.clone() };
+    let metrics = Arc::new(metrics::metrics(&commits, levels));
+    let app =
+        App { ingest, reader: reader.clone(), ledger, memory, metrics, body_bytes_max: config.api_body_bytes_max };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");

@@ -15,6 +15,7 @@ pub(crate) struct OutOfMemory;
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     free: Arc<Semaphore>,
+    bytes_max: usize,
 }
 
 /// Bytes that one request holds; they are free again when it is dropped.
@@ -28,7 +29,18 @@ impl Memory {
     /// Room for bodies of which the largest has `body_bytes_max`.
     pub(crate) fn new(body_bytes_max: usize) -> Self {
         let bytes = HELD_BYTES_MAX.max(body_bytes_max.saturating_mul(2));
-        Self { free: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))) }
+        let bytes_max = bytes.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(bytes_max)), bytes_max }
+    }
+
+    /// Bytes that all requests hold now.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes_max - self.free.available_permits()
+    }
+
+    /// Bytes that they may hold.
+    pub(crate) fn max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Nothing yet.
@@ -65,7 +77,7 @@ mod tests {
         let mut first = memory.reserve();
         first.grow(HELD_BYTES_MAX - 1).unwrap();
         first.grow(1).unwrap();
-        assert_eq!(first.bytes(), HELD_BYTES_MAX);
+        assert_eq!((first.bytes(), memory.held(), memory.max()), (HELD_BYTES_MAX, HELD_BYTES_MAX, HELD_BYTES_MAX));
         let mut second = memory.reserve();
         assert_eq!(second.grow(1), Err(OutOfMemory));
         drop(first);

@@ -1,8 +1,12 @@
 //! Every route, limit and layer of the API, on one screen.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
+use service::metrics::Metrics;
+use service::metrics::http::count;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -11,25 +15,33 @@ use crate::auth::{self, Hosts};
 use crate::dados::{get as read, post as write};
 use crate::ingest::Ingest;
 use crate::limits::Memory;
+use crate::producers::totals::Ledger;
+use crate::producers::{get as ledger, put as report};
 use crate::store::Reader;
-use crate::{error, health, observe};
+use crate::{error, health, metrics, observe};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) reader: Reader,
+    pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) body_bytes_max: usize,
 }
 
 pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     let wire_bytes_max = app.body_bytes_max;
+    let counted = app.metrics.clone();
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/produtores", get(ledger::list))
+        .route("/produtores/{uuid}", put(report::report).get(ledger::one))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
         .with_state(app)
         // From here on the last layer is the outermost. `write::create` limits the bytes after decompression, their
         // sum over all requests, and the time that a body takes.
@@ -39,4 +51,5 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(map_response(error::uniform))
         .layer(from_fn(observe::request))
+        .layer(from_fn_with_state(counted, count))
 }

@@ -4,6 +4,7 @@
 //! - [`settings`]: flags = environment = `.env`, one error line that names the variable; [`env_file`]: how `.env` is read
 //! - [`telemetry`]: logs as text or JSON
 //! - [`http`]: serves a router within limits
+//! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
 //! - [`commands`]: what the subcommands check and health have in common
@@ -14,6 +15,7 @@ pub mod env_file;
 pub mod exit;
 pub mod http;
 pub mod launch;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -32,6 +32,8 @@ pub(crate) enum Form {
 pub(crate) enum BodyError {
     #[error("expected application/json, application/x-ndjson or application/x-www-form-urlencoded")]
     MediaType,
+    #[error("expected application/json")]
+    NotJson,
     #[error("expected charset utf-8 or none")]
     Charset,
     #[error("the body looks like JSON but is sent as a form; send -H 'content-type: application/json'")]

@@ -12,6 +12,25 @@ use serde_json::value::RawValue;
 const NAME_CHARS_MAX: usize = 64;
 const FIELDS: &str = "valor, topico, timestamp, qos, retido, dup and formato";
 
+/// What an object must look like, for whoever sent another.
+pub(crate) struct Shape {
+    /// What to say where there is no object.
+    pub(crate) expected: &'static str,
+    pub(crate) required: &'static [&'static str],
+    /// What is wrong with a field, by its name and its JSON.
+    pub(crate) check: fn(&str, &str) -> Option<Cow<'static, str>>,
+    /// What is wrong where every field is right by itself: the field to blame, and why.
+    pub(crate) together: (&'static str, &'static str),
+}
+
+/// One posted message.
+pub(super) const ITEM: Shape = Shape {
+    expected: r#"expected an object such as {"valor": 23.5, "topico": "casa/sala"}"#,
+    required: &["valor"],
+    check: check_field,
+    together: ("valor", r#"formato is "base64", and valor is no base64 with padding (RFC 4648 §4)"#),
+};
+
 /// The first thing that is wrong with a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -43,7 +62,7 @@ pub(crate) struct Place {
 }
 
 impl Fault {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), item: None, field: None, place: None, offset: None }
     }
 
@@ -63,7 +82,7 @@ impl Fault {
         Self { offset: Some(offset), field, ..Self::new(Kind::Content, detail) }
     }
 
-    pub(super) fn at(self, body: &[u8], offset: usize) -> Self {
+    pub(crate) fn at(self, body: &[u8], offset: usize) -> Self {
         let before = &body[..offset.min(body.len())];
         let line = memchr_iter(b'\n', before).count() + 1;
         let column = before.len() - memrchr(b'\n', before).map_or(0, |newline| newline + 1) + 1;
@@ -71,7 +90,7 @@ impl Fault {
     }
 
     /// The same fault with its place in `body`, of which `item` is a part.
-    pub(super) fn in_body(self, body: &str, item: &str) -> Self {
+    pub(crate) fn in_body(self, body: &str, item: &str) -> Self {
         let start = item.as_ptr().addr() - body.as_ptr().addr();
         match self.offset {
             Some(offset) => self.at(body.as_bytes(), start + offset),
@@ -90,29 +109,29 @@ fn offset_of(text: &str, error: &serde_json::Error) -> usize {
 }
 
 /// Finds what is wrong with an item that was refused, one field at a time: slow, and only for the unlucky.
-pub(super) fn diagnose(item: &str, error: Option<serde_json::Error>) -> Fault {
+pub(crate) fn diagnose(item: &str, error: Option<serde_json::Error>, shape: &Shape) -> Fault {
     if let Err(error) = serde_json::from_str::<&RawValue>(item) {
         return Fault::syntax(&error, item);
     }
     let start = item.len() - item.trim_ascii_start().len();
     let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(item) else {
-        let detail = r#"expected an object such as {"valor": 23.5, "topico": "casa/sala"}"#;
-        return Fault { offset: Some(start), ..Fault::new(Kind::Content, detail) };
+        return Fault { offset: Some(start), ..Fault::new(Kind::Content, shape.expected) };
     };
+    let offset = |raw: &RawValue| raw.get().as_ptr().addr() - item.as_ptr().addr();
     let wrong = fields.iter().filter_map(|(name, raw)| {
-        let offset = raw.get().as_ptr().addr() - item.as_ptr().addr();
-        Some(Fault::content(offset, name, check_field(name, raw.get())?))
+        let detail = (shape.check)(name, raw.get())?;
+        Some(Fault::content(offset(raw), name, detail))
     });
     if let Some(first) = wrong.min_by_key(|fault| fault.offset) {
         return first;
     }
-    let Some(valor) = fields.get("valor") else {
-        return Fault::content(start, "valor", "valor is missing");
-    };
+    if let Some(missing) = shape.required.iter().find(|name| !fields.contains_key(**name)) {
+        return Fault::content(start, missing, format!("{missing} is missing"));
+    }
     match error {
         None => {
-            let offset = valor.get().as_ptr().addr() - item.as_ptr().addr();
-            Fault::content(offset, "valor", r#"formato is "base64", and valor is no base64 with padding (RFC 4648 §4)"#)
+            let (field, detail) = shape.together;
+            Fault::content(fields.get(field).map_or(start, |raw| offset(raw)), field, detail)
         }
         // All that is left is a field that is there twice, which serde names.
         Some(error) => {

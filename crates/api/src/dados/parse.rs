@@ -14,7 +14,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::body::Form;
-use super::fault::{Fault, Kind, diagnose};
+use super::fault::{Fault, ITEM, Kind, diagnose};
 use crate::store::Row;
 
 /// Rows that one request may have.
@@ -147,12 +147,12 @@ impl<'de> Visitor<'de> for Items<'_, 'de> {
 fn read(item: &str) -> Result<NovoDado<'_>, Fault> {
     // serde would take an array of the fields' values for an object.
     if !item.trim_ascii_start().starts_with('{') {
-        return Err(diagnose(item, None));
+        return Err(diagnose(item, None, &ITEM));
     }
     match serde_json::from_str::<NovoDado<'_>>(item) {
         Ok(novo) if is_valid(&novo) => Ok(novo),
-        Ok(_) => Err(diagnose(item, None)),
-        Err(error) => Err(diagnose(item, Some(error))),
+        Ok(_) => Err(diagnose(item, None, &ITEM)),
+        Err(error) => Err(diagnose(item, Some(error), &ITEM)),
     }
 }
 

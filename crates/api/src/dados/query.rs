@@ -9,6 +9,8 @@ use crate::store::Selection;
 const LIMIT_DEFAULT: u32 = 100;
 /// Rows of a page at most.
 const LIMIT_MAX: u32 = 10_000;
+/// Longest name of a parameter that is repeated to the client, in characters.
+const NAME_CHARS_MAX: usize = 64;
 /// RFC 3986's unreserved characters, and the slash, which a query may have as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
@@ -19,15 +21,20 @@ pub(crate) struct BadParameter {
     pub(crate) detail: String,
 }
 
+impl BadParameter {
+    /// The parameter `name`, as it stands in the query string, is wrong in this way.
+    pub(crate) fn new(name: &str, detail: impl Into<String>) -> Self {
+        let name = percent_decode_str(name).decode_utf8_lossy().chars().take(NAME_CHARS_MAX).collect();
+        Self { name, detail: detail.into() }
+    }
+}
+
 /// Reads the query string. A `+` in it is a plus sign, since people type it; that is why no form decoder is used.
 pub(crate) fn parse(query: &str) -> Result<Selection, BadParameter> {
     let (mut topico, mut limit, mut cursor) = (None, None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let bad = |detail: &str| {
-            let name = percent_decode_str(name).decode_utf8_lossy().chars().take(64).collect();
-            BadParameter { name, detail: detail.to_owned() }
-        };
+        let bad = |detail: &str| BadParameter::new(name, detail);
         let value = percent_decode_str(value).decode_utf8().map_err(|_| bad("expected UTF-8"))?;
         let is_repeated = match name {
             "topico" => {

@@ -1,7 +1,9 @@
 //! Where rows are kept: what the rest of the program may ask of a database, blind to HTTP and to SQL.
 //!
+//! - [`ledger`]: what is kept of a producer, and what follows from it
 //! - [`sqlite`]: the one database so far
 
+mod ledger;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use dados::{Dado, Formato};
 use service::{Exit, Fatal};
 use uuid::Uuid;
 
+pub(crate) use ledger::{Kept, Report, Totals};
 pub(crate) use sqlite::{Reader, Writer, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
@@ -101,6 +104,18 @@ pub(crate) enum Failure {
     Busy,
     Disk,
     Unexpected,
+}
+
+impl Failure {
+    /// The name that metrics have for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Disk => "disk",
+            Self::Unexpected => "unexpected",
+        }
+    }
 }
 
 impl StoreError {

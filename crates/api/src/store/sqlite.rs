@@ -3,12 +3,14 @@
 //! - [`mod@write`]: the one connection that writes
 //! - [`insert`]: rows into multi-row statements
 //! - [`read`]: the pool of read-only connections
+//! - [`producers`]: the ledger
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
 
 mod adopt;
 mod insert;
 mod lock;
+mod producers;
 mod read;
 mod write;
 

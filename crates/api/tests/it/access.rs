@@ -1,6 +1,6 @@
 //! Other sites' pages: they write nothing and cannot borrow a name.
 
-use crate::{FORM, problem, spawn_app, spawn_with};
+use crate::{FORM, JSON, problem, spawn_app, spawn_with};
 
 #[tokio::test]
 async fn a_page_of_another_site_is_refused() {
@@ -16,6 +16,14 @@ async fn a_page_of_another_site_is_refused() {
         let problem = problem(app.post(FORM, "valor=1").header(name, value).send().await.unwrap()).await;
         assert_eq!((problem.status, problem.field.as_deref()), (403, Some(name)), "{value}");
     }
+    for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site"), ("host", "evil.example")]
+    {
+        let put = app.client.put(app.url("/produtores/0190a6f2-7b1c-4c3e-9d7a-2f1b5c8e4a10")).header(name, value);
+        let sound = r#"{"recebidas":1,"confirmadas":1,"quarentena":0,"danificadas":0}"#;
+        let problem = problem(put.header("content-type", JSON).body(sound).send().await.unwrap()).await;
+        assert_eq!((problem.status, problem.field.as_deref()), (403, Some(name)), "{value}");
+    }
+    assert_eq!(app.get("/produtores").send().await.unwrap().text().await.unwrap(), "[]");
     assert_eq!(problem(app.get("/dados").header("host", "evil.example").send().await.unwrap()).await.status, 403);
     assert_eq!(app.rows().await.len(), 0);
     let own = format!("http://{}", app.addr);

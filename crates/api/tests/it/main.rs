@@ -8,7 +8,9 @@
 mod access;
 mod get;
 mod idempotency;
+mod ledger;
 mod limits;
+mod metrics;
 mod post;
 mod process;
 mod producer;

@@ -1,5 +1,7 @@
 //! The pool of read-only connections.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dados::{Dado, timestamp};
@@ -26,13 +28,32 @@ const SELECT: &str = "select id, cast(cast(topico as text) as blob), cast(cast(v
     cast(cast(formato as text) as blob) from dados";
 
 /// Reads committed rows.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
+    files: Arc<Files>,
+}
+
+/// Where the database is on the disk.
+#[derive(Debug)]
+struct Files {
+    database: PathBuf,
+    log: PathBuf,
+}
+
+impl Files {
+    fn new(database: &Path) -> Self {
+        // SQLite puts the log beside the file that a symbolic link leads to.
+        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let mut log = database.clone().into_os_string();
+        log.push("-wal");
+        Self { database, log: log.into() }
+    }
 }
 
 impl Reader {
     pub(super) async fn open(options: SqliteConnectOptions, connections_max: u32) -> Result<Self, sqlx::Error> {
+        let files = Arc::new(Files::new(options.get_filename()));
         // At least one connection stays open for the process's life: the last one to close would delete the log and
         // the shared memory, which a Metabase with a read-only mount cannot do without.
         let pool = PoolOptions::new()
@@ -43,7 +64,13 @@ impl Reader {
             .max_lifetime(None)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { pool })
+        Ok(Self { pool, files })
+    }
+
+    /// Sizes of the database's file and of its write-ahead log.
+    pub(crate) fn file_bytes(&self) -> (u64, u64) {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        (bytes(&self.files.database), bytes(&self.files.log))
     }
 
     /// One row.
@@ -88,7 +115,7 @@ fn by_topic() -> String {
     format!("{SELECT} where topico = ? and id < ? order by id desc limit ?")
 }
 
-async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+pub(super) async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(READ_TIMEOUT, read).await {
         Ok(result) => result.map_err(store_error),
         Err(_) => Err(StoreError::Slow),

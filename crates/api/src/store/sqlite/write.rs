@@ -1,4 +1,4 @@
-//! The one connection that writes: batches in a transaction, each told from its own repetition.
+//! The one connection that writes: batches in a transaction, each told from its own repetition, and reports.
 
 use dados::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -6,8 +6,8 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::insert::{Sent, insert};
 use super::lock::OwnerLock;
-use super::store_error;
-use crate::store::{Batch, Origin, Outcome, Row, StoreError};
+use super::{producers, store_error};
+use crate::store::{Batch, Kept, Origin, Outcome, Report, Row, StoreError};
 
 /// How long a key is remembered at least.
 const KEY_LIFE_MS: i64 = 24 * 3_600_000;
@@ -45,6 +45,21 @@ impl Writer {
             }
             tx.commit().await?;
             Ok(outcomes)
+        };
+        let result = result.await;
+        self.settle(result).await
+    }
+
+    /// Takes all reports in one transaction, durable on return; gives what is kept of each producer then.
+    pub(crate) async fn report(&mut self, reports: &[Report], now: Timestamp) -> Result<Vec<Kept>, StoreError> {
+        let result = async {
+            let mut tx = self.connection().await?.begin_with("begin immediate").await?;
+            let mut kept = Vec::with_capacity(reports.len());
+            for report in reports {
+                kept.push(producers::report(&mut tx, report, now).await?);
+            }
+            tx.commit().await?;
+            Ok(kept)
         };
         let result = result.await;
         self.settle(result).await
@@ -118,7 +133,7 @@ async fn store_sequence(
     first_sequence: i64,
     now: Timestamp,
 ) -> Result<Outcome, sqlx::Error> {
-    let upsert = "insert into produtores (uuid, visto_em) values (?, ?)
+    let upsert = "insert into produtores (uuid, criado_em, visto_em) values (?1, ?2, ?2)
                   on conflict (uuid) do update set visto_em = excluded.visto_em
                   returning id, ultima_sequencia";
     let (producer_id, last): (i64, i64) =
@@ -132,8 +147,9 @@ async fn store_sequence(
     }
     let sent = Sent { producer_id, first_sequence: first_sequence + duplicates };
     let first_id = insert(&mut *conn, &rows, Some(sent)).await?;
-    sqlx::query("update produtores set ultima_sequencia = ? where id = ?")
+    sqlx::query("update produtores set ultima_sequencia = ?, armazenadas = armazenadas + ? where id = ?")
         .bind(first_sequence + count - 1)
+        .bind(rows.len() as i64)
         .bind(producer_id)
         .execute(conn)
         .await?;

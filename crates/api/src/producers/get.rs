@@ -1,0 +1,62 @@
+//! `GET /produtores` and `GET /produtores/{uuid}`.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use dados::Produtor;
+use uuid::Uuid;
+
+use crate::dados::query::BadParameter;
+use crate::error::Error;
+use crate::router::App;
+use crate::store::Kept;
+
+/// Producers that one answer has at most, and where the client does not say.
+const LIMIT_MAX: u32 = 1000;
+
+pub(crate) async fn list(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Json<Vec<Produtor>>, Error> {
+    let limit = limit(text.as_deref().unwrap_or_default())?;
+    let kept = app.reader.producers(limit).await?;
+    Ok(Json(kept.into_iter().map(Kept::ledger).collect()))
+}
+
+pub(crate) async fn one(State(app): State<App>, Path(uuid): Path<String>) -> Result<Json<Produtor>, Error> {
+    let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
+    let kept = app.reader.producer(uuid).await?.ok_or_else(|| Error::no_producer(uuid))?;
+    Ok(Json(kept.ledger()))
+}
+
+/// Reads the query string.
+fn limit(query: &str) -> Result<u32, BadParameter> {
+    let mut limit = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let bad = |detail| Err(BadParameter::new(name, detail));
+        match value.parse() {
+            _ if name != "limite" => return bad("unknown parameter; there is limite"),
+            _ if limit.is_some() => return bad("this parameter is given twice"),
+            Ok(number @ 1..=LIMIT_MAX) => limit = Some(number),
+            _ => return bad("expected an integer from 1 to 1000"),
+        }
+    }
+    Ok(limit.unwrap_or(LIMIT_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_read_or_the_bad_parameter_is_named() {
+        assert_eq!((limit(""), limit("limite=7")), (Ok(1000), Ok(7)));
+        for (query, name) in [
+            ("limite=0", "limite"),
+            ("limite=1001", "limite"),
+            ("limite=", "limite"),
+            ("limite=1&limite=1", "limite"),
+            ("cursor=1", "cursor"),
+            ("n%C3%BAmero=1", "número"),
+        ] {
+            assert_eq!(limit(query).unwrap_err().name, name, "{query}");
+        }
+    }
+}

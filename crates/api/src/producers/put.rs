@@ -1,0 +1,38 @@
+//! `PUT /produtores/{uuid}`: a producer says what it has received, and learns what the API makes of it.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use dados::Produtor;
+use uuid::Uuid;
+
+use super::report;
+use crate::dados::body::{self, BodyError, Form};
+use crate::dados::fault::{Fault, Kind};
+use crate::error::Error;
+use crate::router::App;
+
+pub(crate) async fn report(
+    State(app): State<App>,
+    Path(uuid): Path<String>,
+    request: Request,
+) -> Result<Json<Produtor>, Error> {
+    let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
+    let (parts, body) = request.into_parts();
+    if !matches!(body::form(&parts.headers), Ok(Form::Json)) {
+        return Err(BodyError::NotJson.into());
+    }
+    let mut held = app.memory.reserve();
+    let body = body::collect(body, &mut held, report::BYTES_MAX).await.map_err(too_large)?;
+    let report = report::parse(uuid, &body)?;
+    Ok(Json(app.ingest.report(report).await?.ledger()))
+}
+
+/// The limit of a report is its own, and no setting.
+fn too_large(error: BodyError) -> Error {
+    match error {
+        BodyError::TooLarge { bytes_max } => {
+            Fault::new(Kind::TooMany, format!("a report has at most {bytes_max} bytes")).into()
+        }
+        other => other.into(),
+    }
+}
