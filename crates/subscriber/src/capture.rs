@@ -172,7 +172,7 @@ impl Capture {
         while !batch.is_empty() {
             let Some(durable) = self.commit(batch) else { return false };
             let acks = batch[..durable].iter().filter_map(|item| item.delivery()?.ack);
-            self.status.metrics.acknowledged.inc_by(acks.clone().count() as u64);
+            self.status.counts.acknowledged.inc_by(acks.clone().count() as u64);
             self.gate.ack(acks);
             if batch[..durable].iter().any(|item| matches!(item, Item::Finish)) {
                 self.finishing = true;
@@ -199,7 +199,7 @@ impl Capture {
             let fault = match appended {
                 Ok(_) => {
                     let messages = entries.filter(|entry| matches!(entry, Entry::Message(_))).count() as u64;
-                    self.count(messages, began.elapsed());
+                    self.status.counts.committed(messages, began.elapsed());
                     break;
                 }
                 Err(_) if count > 1 => {
@@ -228,15 +228,6 @@ impl Capture {
         }
         self.status.spool_recovered();
         Some(count)
-    }
-}
-
-impl Capture {
-    fn count(&self, messages: u64, elapsed: Duration) {
-        let metrics = &self.status.metrics;
-        metrics.captured.inc_by(messages);
-        metrics.commit_messages.observe(messages as f64);
-        metrics.commit_seconds.observe(elapsed.as_secs_f64());
     }
 }
 

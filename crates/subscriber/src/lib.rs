@@ -10,7 +10,7 @@ pub mod capture;
 pub mod commands;
 pub mod config;
 pub mod forward;
-pub mod metrics;
+mod metrics;
 pub mod mqtt;
 pub mod retry;
 pub mod session;

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
+use service::metrics::http::count;
 use uuid::Uuid;
 
-use crate::metrics::Metrics;
-use crate::spool::{AppendError, Gauge};
+use crate::metrics::{Counts, metrics};
+use crate::spool::{AppendError, Gauge, Usage};
 
 /// What the parts report; shared between them.
 pub struct Status {
     /// What is counted.
-    pub metrics: Metrics,
+    pub(crate) counts: Counts,
     gauge: Gauge,
     parts: Mutex<Parts>,
 }
@@ -34,6 +36,20 @@ struct Parts {
     missing: Option<i64>,
     /// In quarantine now.
     quarantined: u64,
+    /// Capture time of the first message on its way to the API.
+    oldest_ms: i64,
+}
+
+/// What metrics show of the parts.
+#[derive(Debug)]
+pub(crate) struct Levels {
+    pub(crate) usage: Usage,
+    pub(crate) ready: bool,
+    pub(crate) connected: bool,
+    pub(crate) quarantined: u64,
+    pub(crate) missing: Option<i64>,
+    /// None where nothing waits.
+    pub(crate) oldest_ms: Option<i64>,
 }
 
 /// The body of `/readyz`.
@@ -78,12 +94,12 @@ impl Status {
     /// Nothing is connected yet.
     pub fn new(gauge: Gauge) -> Arc<Self> {
         let parts = Parts { broker_fault: Some("not connected yet".into()), ..Parts::default() };
-        Arc::new(Self { metrics: Metrics::default(), gauge, parts: Mutex::new(parts) })
+        Arc::new(Self { counts: Counts::default(), gauge, parts: Mutex::new(parts) })
     }
 
     pub(crate) fn broker_connected(&self, session_resumed: bool, session_lost: bool) {
-        self.metrics.connects.inc();
-        self.metrics.sessions_lost.inc_by(session_lost.into());
+        self.counts.connects.inc();
+        self.counts.sessions_lost.inc_by(session_lost.into());
         let mut parts = self.parts();
         parts.connected = true;
         parts.session_resumed = session_resumed;
@@ -103,7 +119,7 @@ impl Status {
     }
 
     pub(crate) fn spool_failed(&self, fault: &AppendError) {
-        self.metrics.commit_failures.inc();
+        self.counts.commits_failed.inc();
         self.parts().spool_fault = Some(fault.to_string());
     }
 
@@ -112,7 +128,6 @@ impl Status {
     }
 
     pub(crate) fn api_failed(&self, fault: String) {
-        self.metrics.delivery_failures.inc();
         self.parts().api_fault = Some(fault);
     }
 
@@ -129,13 +144,30 @@ impl Status {
         self.parts().quarantined = messages;
     }
 
+    /// A batch whose first message was captured then is on its way.
+    pub(crate) fn forwarding(&self, captured_ms: i64) {
+        self.parts().oldest_ms = captured_ms;
+    }
+
+    pub(crate) fn levels(&self) -> Levels {
+        let usage = self.gauge.usage();
+        let parts = self.parts();
+        Levels {
+            usage,
+            ready: parts.is_ready(),
+            connected: parts.connected,
+            quarantined: parts.quarantined,
+            missing: parts.missing,
+            oldest_ms: (usage.waiting > 0 && parts.oldest_ms > 0).then_some(parts.oldest_ms),
+        }
+    }
+
     /// An API that is away does not make the subscriber unready: it takes messages and keeps them.
     fn report(&self) -> Report {
         let usage = self.gauge.usage();
         let parts = self.parts();
-        let ready = parts.broker_fault.is_none() && parts.subscription_faults.is_empty() && parts.spool_fault.is_none();
         Report {
-            ready,
+            ready: parts.is_ready(),
             broker: Broker {
                 connected: parts.connected,
                 session_resumed: parts.session_resumed,
@@ -160,9 +192,29 @@ impl Status {
     }
 }
 
-/// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body.
+impl Parts {
+    fn is_ready(&self) -> bool {
+        self.broker_fault.is_none() && self.subscription_faults.is_empty() && self.spool_fault.is_none()
+    }
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status").finish_non_exhaustive()
+    }
+}
+
+/// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`: for
+/// Prometheus.
 pub fn router(status: Arc<Status>) -> axum::Router {
-    axum::Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz)).with_state(status)
+    let metrics = Arc::new(metrics(&status));
+    let counted = metrics.clone();
+    axum::Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(async move || metrics.answer()))
+        .with_state(status)
+        .layer(from_fn_with_state(counted, count))
 }
 
 async fn readyz(State(status): State<Arc<Status>>) -> Response {

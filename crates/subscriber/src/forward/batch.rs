@@ -106,6 +106,11 @@ impl Batch {
         self.0.len()
     }
 
+    /// When the first message was captured, in milliseconds since the Unix epoch.
+    pub(super) fn captured_ms(&self) -> i64 {
+        self.0[0].message.captured_ms
+    }
+
     /// Those of its messages whose sequences are within `from` and `to`, of which there must be one.
     pub(super) fn within(self, from: u64, to: u64) -> Self {
         let first = self.first_sequence();

@@ -208,17 +208,21 @@ impl Forwarder {
         let Progress { producer, base, .. } = self.progress();
         let first = batch.first_sequence();
         let body = batch.ndjson();
+        self.status.forwarding(batch.captured_ms());
         loop {
             let attempted = self.attempted;
             self.attempted = attempted.max(batch.last_sequence());
-            match self.client.post(producer, first - base, batch.len(), body.clone()).await {
+            let began = Instant::now();
+            let outcome = self.client.post(producer, first - base, batch.len(), body.clone()).await;
+            self.status.counts.requested(outcome.as_str(), began.elapsed());
+            match outcome {
                 Outcome::Taken { duplicates } => {
                     self.recovered();
                     if let Some((from, to)) = copies::taken_by_another(first, duplicates, attempted) {
                         return Posted::Clash(from, to);
                     }
-                    self.status.metrics.duplicates.inc_by(duplicates);
-                    self.status.metrics.delivered.inc_by(batch.len() as u64 - duplicates);
+                    self.status.counts.duplicates.inc_by(duplicates);
+                    self.status.counts.delivered.inc_by(batch.len() as u64 - duplicates);
                     return Posted::Stored;
                 }
                 Outcome::Refused(refusal) => {
@@ -257,7 +261,7 @@ impl Forwarder {
             }
         };
         self.attempted = first_sequence - 1;
-        self.status.metrics.renamed.inc();
+        self.status.counts.renamed.inc();
         warn!(%producer, first_sequence, "going on under a new name");
     }
 

@@ -59,6 +59,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// As metrics label it.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "taken",
+            Self::Refused(_) => "refused",
+            Self::Again { .. } => "failed",
+        }
+    }
+}
+
 impl Client {
     /// A client with its connection pool; no traffic yet.
     pub fn new(api: &Api) -> Result<Self, Fatal> {

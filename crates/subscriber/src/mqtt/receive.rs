@@ -37,10 +37,10 @@ impl Receiver {
         if ack.is_some() {
             self.order.saw(pkid, dup);
         }
-        self.status.metrics.received.inc();
+        self.status.counts.received.inc();
         if publish.retain && self.retained == Retained::Skip {
             // A broker that heeds Retain Handling sends none.
-            self.status.metrics.retained_skipped.inc();
+            self.status.counts.retained_skipped.inc();
             return ack.map(|ack| Delivery { ack: Some(ack), ..Delivery::default() });
         }
         let (is_new, note) = match qos {
@@ -59,7 +59,7 @@ impl Receiver {
             }
         };
         if !is_new {
-            self.status.metrics.repeated.inc();
+            self.status.counts.repeated.inc();
         }
         Some(Delivery { message: is_new.then(|| message(publish)), note, ack })
     }

@@ -4,17 +4,55 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{Fingerprint, Note};
 
-/// So many released ids are remembered: more than may be in flight within our receive maximum.
-pub const RELEASED_KEPT: usize = 256;
+/// So many released ids are remembered: mosquitto does not keep to our receive maximum, so thousands may be under way. It
+/// is far less than the circle of 65,535 ids, on which a remembered id must not come round again.
+pub const RELEASED_KEPT: usize = 16_384;
 
 /// The unreleased packet ids, at most 65,535, and those released last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Inbound {
     held: HashMap<u16, Fingerprint>,
-    /// Oldest first. For brokers that repeat a PUBLISH although they have sent its PUBREL: mosquitto 2.0.11 does after its
-    /// restart, against [MQTT-4.3.3-6], where it had not seen our PUBCOMP.
-    released: VecDeque<(u16, Fingerprint)>,
+    /// For brokers that repeat a PUBLISH although they have had its PUBREC: mosquitto 2.0.11 does after its restart, against
+    /// [MQTT-4.3.3-6], where it had not seen our PUBCOMP.
+    released: Released,
     ascending: bool,
+}
+
+/// The ids released last, each with what its message was.
+#[derive(Clone, Debug, Default)]
+struct Released {
+    /// The number of its release, by which `queue` knows whether it is about this one.
+    messages: HashMap<u16, (u64, Fingerprint)>,
+    /// Oldest first; an id that is held again leaves its place behind.
+    queue: VecDeque<(u64, u16)>,
+    count: u64,
+}
+
+impl Released {
+    fn push(&mut self, pkid: u16, fingerprint: Fingerprint) {
+        self.count += 1;
+        self.messages.insert(pkid, (self.count, fingerprint));
+        self.queue.push_back((self.count, pkid));
+        if self.queue.len() > RELEASED_KEPT
+            && let Some((number, pkid)) = self.queue.pop_front()
+            && self.messages.get(&pkid).is_some_and(|(newest, _)| *newest == number)
+        {
+            self.messages.remove(&pkid);
+        }
+    }
+
+    fn has(&self, pkid: u16, fingerprint: Fingerprint) -> bool {
+        self.messages.get(&pkid).is_some_and(|(_, known)| *known == fingerprint)
+    }
+
+    /// Oldest first.
+    fn iter(&self) -> impl Iterator<Item = (u16, Fingerprint)> + Clone + '_ {
+        let current = |(number, pkid): &(u64, u16)| {
+            let (newest, fingerprint) = self.messages.get(pkid)?;
+            (newest == number).then_some((*pkid, *fingerprint))
+        };
+        self.queue.iter().filter_map(current)
+    }
 }
 
 impl Inbound {
@@ -23,8 +61,7 @@ impl Inbound {
     /// A repetition of what is released already is recognised only from a broker whose ids are `ascending`: another could
     /// have given the id to a new message of the same content.
     pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, ascending: bool) -> Option<Note> {
-        let known =
-            self.held.get(&pkid) == Some(&fingerprint) || (ascending && self.released.contains(&(pkid, fingerprint)));
+        let known = self.held.get(&pkid) == Some(&fingerprint) || (ascending && self.released.has(pkid, fingerprint));
         let note = Note::Held { pkid, fingerprint, ascending };
         self.apply(note);
         (!(dup && known)).then_some(note)
@@ -40,7 +77,7 @@ impl Inbound {
 
     /// The broker has forgotten the session: the note to keep, if there was anything to forget.
     pub fn lose(&mut self) -> Option<Note> {
-        let empty = self.held.is_empty() && self.released.is_empty();
+        let empty = self.held.is_empty() && self.released.messages.is_empty();
         self.apply(Note::Lost);
         (!empty).then_some(Note::Lost)
     }
@@ -50,16 +87,13 @@ impl Inbound {
     pub fn apply(&mut self, note: Note) {
         match note {
             Note::Held { pkid, fingerprint, ascending } => {
-                self.released.retain(|(released, _)| *released != pkid);
+                self.released.messages.remove(&pkid);
                 self.held.insert(pkid, fingerprint);
                 self.ascending = ascending;
             }
             Note::Released { pkid } => {
                 if let Some(fingerprint) = self.held.remove(&pkid) {
-                    self.released.push_back((pkid, fingerprint));
-                    if self.released.len() > RELEASED_KEPT {
-                        self.released.pop_front();
-                    }
+                    self.released.push(pkid, fingerprint);
                 }
             }
             Note::Lost => *self = Self::default(),
@@ -75,9 +109,20 @@ impl Inbound {
     pub fn notes(&self) -> impl Iterator<Item = Note> + Clone + '_ {
         let ascending = self.ascending;
         let held = move |pkid, fingerprint| Note::Held { pkid, fingerprint, ascending };
-        let released =
-            self.released.iter().flat_map(move |&(pkid, print)| [held(pkid, print), Note::Released { pkid }]);
-        released.chain(self.held.iter().map(move |(&pkid, &print)| held(pkid, print)))
+        let released = self.released.iter().flat_map(move |(pkid, print)| [held(pkid, print), Note::Released { pkid }]);
+        released.chain(self.unreleased())
+    }
+
+    /// Those notes alone without which a message could be stored twice from any broker.
+    pub fn unreleased(&self) -> impl Iterator<Item = Note> + Clone + '_ {
+        let ascending = self.ascending;
+        self.held.iter().map(move |(&pkid, &fingerprint)| Note::Held { pkid, fingerprint, ascending })
+    }
+}
+
+impl PartialEq for Inbound {
+    fn eq(&self, other: &Self) -> bool {
+        self.held == other.held && self.released.iter().eq(other.released.iter())
     }
 }
 
@@ -127,7 +172,7 @@ mod tests {
         assert!(inbound.publish(7, true, ONE, true).is_none());
         assert!(inbound.publish(7, true, ONE, true).is_none(), "and again");
         inbound.release(7);
-        for pkid in 1000..1000 + RELEASED_KEPT as u16 {
+        for pkid in (1000..).take(RELEASED_KEPT) {
             inbound.publish(pkid, false, TWO, true);
             inbound.release(pkid);
         }
@@ -248,8 +293,7 @@ mod tests {
         #[test]
         fn notes_give_the_state_again(notes in prop::collection::vec(any_note(), 0..300)) {
             let state: Inbound = notes.iter().copied().collect();
-            prop_assert_eq!(&state.notes().collect::<Inbound>().held, &state.held);
-            prop_assert_eq!(&state.notes().collect::<Inbound>().released, &state.released);
+            prop_assert_eq!(&state.notes().collect::<Inbound>(), &state);
             let mut twice = state.clone();
             notes.iter().for_each(|note| twice.apply(*note));
             prop_assert_eq!(&twice.held, &state.held, "the last note for an id wins");

@@ -1,7 +1,8 @@
 //! The file `session`: the state of QoS 2 at the start of a segment, so that older segments may go.
 //!
 //! Two slots that are written in turn, each one frame of notes whose `first_sequence` is that of the segment and whose `mark` counts up. Their
-//! first bytes are set aside at the start, so that a checkpoint of usual size needs no space on a full disk.
+//! first bytes are set aside at the start, so that a checkpoint of usual size needs no space on a full disk; a larger one leaves out
+//! what it can do without there.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,9 +12,10 @@ use std::path::Path;
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{self, Entry};
-use crate::session::Inbound;
+use super::is_full;
+use crate::session::{Inbound, Note};
 
-/// Room for the notes of 65,535 packet ids.
+/// Room for the notes of 65,535 packet ids, and of those released last.
 const SLOT_BYTES: u64 = 2 << 20;
 /// What is set aside of each slot: some 500 ids.
 const PREPARED_BYTES: usize = 8 << 10;
@@ -58,9 +60,16 @@ impl Checkpoint {
 
     /// Keeps the state before the first frame of a segment; durable on return.
     pub(super) fn save(&mut self, inbound: &Inbound, from_sequence: u64) -> io::Result<()> {
+        match self.write(inbound.notes(), from_sequence) {
+            Err(error) if is_full(&error) => self.write(inbound.unreleased(), from_sequence),
+            result => result,
+        }
+    }
+
+    fn write(&mut self, notes: impl Iterator<Item = Note>, from_sequence: u64) -> io::Result<()> {
         let mark = self.mark + 1;
         let mut bytes = BytesMut::new();
-        frame::encode(from_sequence, mark, inbound.notes().map(Entry::Note), &mut bytes);
+        frame::encode(from_sequence, mark, notes.map(Entry::Note), &mut bytes);
         self.file.write_all_at(&bytes, u64::from(mark % 2) * SLOT_BYTES)?;
         self.file.sync_data()?;
         self.mark = mark;

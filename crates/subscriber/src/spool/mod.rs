@@ -284,6 +284,11 @@ fn begin(cursor: &mut Cursor, is_new: bool, oldest: u64, next_sequence: u64) -> 
     cursor.sync()
 }
 
+/// Whether there is no space, rather than something wrong.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|error| OpenError::Io { path: path.clone(), error })?;

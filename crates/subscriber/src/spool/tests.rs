@@ -7,6 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::{Fingerprint, Note};
 
 fn settings(dir: &Path) -> Settings {
     Settings { dir: dir.to_owned(), bytes_max: 1 << 20, durability: Durability::Write }
@@ -163,6 +164,113 @@ fn a_lost_cursor_means_a_new_identity_and_nothing_lost() {
     let (_, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
     assert_ne!(gauge.usage().progress.producer, identity);
     assert_eq!(texts(&mut reader), [(1, "one".into()), (2, "two".into())]);
+}
+
+fn held(pkid: u16) -> Entry<'static> {
+    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false })
+}
+
+fn released(pkid: u16) -> Entry<'static> {
+    Entry::Note(Note::Released { pkid })
+}
+
+/// The ids that are held.
+fn unreleased(writer: &Writer) -> Vec<u16> {
+    let pkid = |note| match note {
+        Note::Held { pkid, .. } => pkid,
+        other => panic!("{other:?}"),
+    };
+    let mut ids: Vec<_> = writer.inbound().unreleased().map(pkid).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn the_session_comes_back_though_its_segments_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    writer.append([held(1), Entry::Message(&message("one"))].into_iter()).unwrap();
+    writer.append([held(2), Entry::Message(&message("two"))].into_iter()).unwrap();
+    let big = message(&"x".repeat(50_000));
+    for _ in 0..100 {
+        append(&mut writer, &["x"]);
+        writer.append([Entry::Message(&big)].into_iter()).unwrap();
+        let last = texts(&mut reader).pop().unwrap().0;
+        reader.ack(last).unwrap();
+    }
+    assert!(segment::list(dir.path()).unwrap()[0].first_sequence > 2, "the first frames are gone");
+    writer.append([released(1)].into_iter()).unwrap();
+    drop((writer, reader, gauge));
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    assert_eq!(unreleased(&writer), [2]);
+    writer.append([Entry::Note(Note::Lost)].into_iter()).unwrap();
+    drop((writer, reader, gauge));
+    assert_eq!(unreleased(&open(settings(dir.path())).unwrap().0), [0u16; 0]);
+}
+
+#[test]
+fn notes_alone_fill_no_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Settings { bytes_max: 8 << 10, ..settings(dir.path()) };
+    let (mut writer, mut reader, gauge, _) = open(small.clone()).unwrap();
+    for round in 0..2_000 {
+        writer.append([held(7)].into_iter()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        writer.append([released(7)].into_iter()).unwrap();
+    }
+    writer.append([held(9), Entry::Message(&message("after"))].into_iter()).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "after".into())]);
+    drop((writer, reader, gauge));
+    let (writer, mut reader, ..) = open(small).unwrap();
+    assert_eq!(unreleased(&writer), [9]);
+    assert_eq!(texts(&mut reader), [(1, "after".into())]);
+}
+
+#[test]
+fn damaged_messages_are_counted_once_the_cursor_has_passed_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let start = std::fs::metadata(&path).unwrap().len();
+    append(&mut writer, &["two", "three"]);
+    append(&mut writer, &["four"]);
+    drop((writer, reader, gauge));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[start as usize + 40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (_writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "one".into()), (4, "four".into())]);
+    reader.ack(1).unwrap();
+    assert_eq!(gauge.usage().progress.damaged, 0);
+    reader.ack(4).unwrap();
+    assert_eq!((gauge.usage().progress.damaged, gauge.usage().waiting), (2, 0));
+}
+
+#[test]
+fn what_was_written_without_the_apis_word_is_remembered_until_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let reopen = || open(settings(dir.path())).unwrap();
+    let (mut writer, mut reader, gauge, _) = reopen();
+    assert_eq!(gauge.usage().progress.unverified_from, 1);
+    reader.verified().unwrap();
+    append(&mut writer, &["one", "two"]);
+    drop((writer, reader, gauge));
+    let (mut writer, reader, gauge, _) = reopen();
+    assert_eq!(gauge.usage().progress.unverified_from, 3);
+    append(&mut writer, &["three"]);
+    drop((writer, reader, gauge));
+    let (_writer, mut reader, gauge, _) = reopen();
+    assert_eq!(gauge.usage().progress.unverified_from, 3, "a crash before the API was reached");
+    let old = gauge.usage().progress.producer;
+    let new = reader.rename(3).unwrap();
+    let progress = Progress { producer: new, base: 2, acked: 2, quarantined: 0, damaged: 0, unverified_from: 0 };
+    assert_eq!(gauge.usage().progress, progress);
+    assert_ne!(old, new);
+    assert_eq!(texts(&mut reader), [(3, "three".into())], "what was new is sent under the new name");
+    reader.ack_with(3, |progress| progress.quarantined += 1).unwrap();
+    drop((_writer, reader, gauge));
+    let progress = Progress { acked: 3, quarantined: 1, unverified_from: 4, ..progress };
+    assert_eq!(reopen().2.usage().progress, progress);
 }
 
 /// What may happen to a spool.

@@ -1,7 +1,7 @@
 //! Appends frames; what it says is stored is on the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 use super::checkpoint::Checkpoint;
 use super::frame::{self, Entry, HEADER_BYTES};
-use super::{Extent, Shared, segment};
+use super::{Extent, Shared, is_full, segment};
 use crate::session::Inbound;
 
 /// Memory that the encoding buffer keeps between frames.
@@ -121,9 +121,8 @@ impl Writer {
 
     /// On a full disk with everything delivered, the active segment itself is what can be given back.
     fn give_up_segment(&mut self, error: &io::Error) -> io::Result<bool> {
-        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
         let next_sequence = self.shared.state().next_sequence;
-        if !full || self.active.offset == 0 || !self.shared.drained() {
+        if !is_full(error) || self.active.offset == 0 || !self.shared.drained() {
             return Ok(false);
         }
         self.mend()?;
