@@ -1,7 +1,7 @@
 //! Reads everything back through `GET /dados`, as a user would.
 
 use anyhow::{Context as _, ensure};
-use dados::Dado;
+use dados::{Dado, Produtor};
 use reqwest::header::LINK;
 
 use crate::{PATIENCE, eventually};
@@ -40,6 +40,12 @@ impl Rows {
     pub async fn values(&self, topic: &str) -> anyhow::Result<Vec<String>> {
         let of_topic = |row: Dado| (row.topico.as_deref() == Some(topic)).then_some(row.valor).flatten();
         Ok(self.all().await?.into_iter().filter_map(of_topic).collect())
+    }
+
+    /// The ledgers of all producers, most recently seen first.
+    pub async fn producers(&self) -> anyhow::Result<Vec<Produtor>> {
+        let response = self.client.get(format!("{}/produtores", self.base)).send().await?;
+        Ok(serde_json::from_str(&response.error_for_status()?.text().await?)?)
     }
 
     /// The newest row's id; 0 where there is none. With one writer that never deletes it counts the rows.

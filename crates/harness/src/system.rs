@@ -45,8 +45,7 @@ impl Api {
 
     /// Changes a setting for the next start.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.settings.retain(|(set, _)| set != name);
-        self.settings.push((name.to_owned(), value.to_owned()));
+        set(&mut self.settings, name, value);
     }
 
     /// Starts it again, on the same port and database.
@@ -88,6 +87,11 @@ impl Api {
     }
 }
 
+fn set(settings: &mut Settings, name: &str, value: &str) {
+    settings.retain(|(known, _)| known != name);
+    settings.push((name.to_owned(), value.to_owned()));
+}
+
 /// `ponte-subscriber` with its spool.
 pub struct Subscriber {
     status_addr: SocketAddr,
@@ -110,6 +114,11 @@ impl Subscriber {
         let mut subscriber = Self { status_addr, dir: dir.to_owned(), settings, process: None };
         subscriber.restart()?;
         Ok(subscriber)
+    }
+
+    /// Changes a setting for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        set(&mut self.settings, name, value);
     }
 
     /// Starts it again on the same spool.
@@ -149,6 +158,11 @@ impl Subscriber {
     /// What `/readyz` says.
     pub async fn status(&self) -> anyhow::Result<Value> {
         status(self.status_addr).await
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        Ok(reqwest::get(format!("http://{}/metrics", self.status_addr)).await?.text().await?)
     }
 
     /// The running process.

@@ -100,7 +100,9 @@ impl Counts {
         registry.register_with_unit("commit_duration", help, Unit::Seconds, self.commit_duration.clone());
         registry.register("commit_messages", "Messages that one commit stored", self.commit_messages.clone());
         // There from the start, so that the first failure is an increase.
-        ["taken", "refused", "failed"].map(|outcome| drop(self.requests.get_or_create(&[("outcome", outcome)])));
+        for outcome in ["taken", "refused", "failed"] {
+            drop(self.requests.get_or_create(&[("outcome", outcome)]));
+        }
         registry.register("api_requests", "Batches posted, by outcome: taken, refused, failed", self.requests.clone());
         let help = "How long the API took to answer a batch";
         registry.register_with_unit("api_request_duration", help, Unit::Seconds, self.request_duration.clone());

@@ -80,6 +80,11 @@ impl Mosquitto {
         Ok(())
     }
 
+    /// Throws its store away, with all sessions; it must be stopped.
+    pub fn forget(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.dir.join("mosquitto.db"))?)
+    }
+
     /// Starts it again on the same port with the same store.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop()?;

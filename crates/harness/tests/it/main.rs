@@ -6,8 +6,10 @@ mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod flow;
+mod ledger;
 mod outage;
 mod quarantine;
+mod session;
 mod startup;
 mod tls;
 
