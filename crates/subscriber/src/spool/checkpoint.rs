@@ -4,7 +4,7 @@
 //! first bytes are set aside at the start, so that a checkpoint of usual size needs no space on a full disk; a larger one leaves out
 //! what it can do without there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{self, Entry};
-use super::is_full;
+use super::{disk, is_full};
 use crate::session::{Inbound, Note};
 
 /// Room for the notes of 65,535 packet ids, and of those released last.
@@ -38,14 +38,14 @@ impl Checkpoint {
     /// Opens the file, or makes it. Without a sound checkpoint all segments count from the first on.
     pub(super) fn open(dir: &Path) -> io::Result<(Self, Saved)> {
         let path = dir.join("session");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = disk::create(&path)?;
         let bytes = file.metadata()?.len();
         if bytes < SLOT_BYTES + PREPARED_BYTES as u64 {
             for slot in 0..2 {
-                file.write_all_at(&[0; PREPARED_BYTES], slot * SLOT_BYTES)?;
+                disk::write(&file, &[0; PREPARED_BYTES], slot * SLOT_BYTES)?;
             }
-            file.sync_all()?;
-            File::open(dir)?.sync_all()?;
+            disk::sync(&file)?;
+            disk::sync_dir(dir)?;
         }
         let mut newest = (0, Saved::default());
         for slot in 0..2 {
@@ -70,8 +70,8 @@ impl Checkpoint {
         let mark = self.mark + 1;
         let mut bytes = BytesMut::new();
         frame::encode(from_sequence, mark, notes.map(Entry::Note), &mut bytes);
-        self.file.write_all_at(&bytes, u64::from(mark % 2) * SLOT_BYTES)?;
-        self.file.sync_data()?;
+        disk::write(&self.file, &bytes, u64::from(mark % 2) * SLOT_BYTES)?;
+        disk::sync(&self.file)?;
         self.mark = mark;
         Ok(())
     }

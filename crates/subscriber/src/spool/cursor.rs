@@ -3,7 +3,7 @@
 //! Three sectors of 512 bytes: the installation, which never changes, then two slots that are written in turn, so that a torn
 //! write spoils only the older one. All is written in place: moving the cursor needs no free space.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::path::Path;
 use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
-use super::OpenError;
+use super::{OpenError, disk};
 
 const SECTOR: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
@@ -60,7 +60,7 @@ impl Cursor {
         let path = dir.join("cursor");
         let fault = |error| OpenError::Io { path: path.clone(), error };
         let create = |installation, progress| Self::create(dir, &path, installation, progress).map_err(fault);
-        match OpenOptions::new().read(true).write(true).open(&path) {
+        match disk::open(&path) {
             Ok(file) => match read(&file, &path)? {
                 Contents { installation, version: VERSION, slot: Some((generation, progress)) } => {
                     Ok((Self { file, installation, generation, progress }, false))
@@ -78,7 +78,8 @@ impl Cursor {
 
     fn create(dir: &Path, path: &Path, installation: Uuid, progress: Progress) -> io::Result<Self> {
         let draft = dir.join("cursor.new");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&draft)?;
+        let file = disk::create(&draft)?;
+        disk::set_len(&file, 0)?;
         let mut sectors = [0; 3 * SECTOR];
         let mut head = &mut sectors[..];
         head.put_slice(&MAGIC);
@@ -88,10 +89,10 @@ impl Cursor {
         sectors[28..32].copy_from_slice(&crc.to_le_bytes());
         let at = slot_offset(1) as usize;
         sectors[at..at + SLOT_BYTES + 4].copy_from_slice(&slot(1, &progress));
-        file.write_all_at(&sectors, 0)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        File::open(dir)?.sync_all()?;
+        disk::write(&file, &sectors, 0)?;
+        disk::sync(&file)?;
+        disk::rename(&draft, path)?;
+        disk::sync_dir(dir)?;
         Ok(Self { file, installation, generation: 1, progress })
     }
 
@@ -103,14 +104,14 @@ impl Cursor {
     pub(super) fn set(&mut self, progress: Progress) -> io::Result<()> {
         debug_assert!(progress.acked >= self.progress.acked && progress.base <= progress.acked);
         let generation = self.generation + 1;
-        self.file.write_all_at(&slot(generation, &progress), slot_offset(generation))?;
+        disk::write(&self.file, &slot(generation, &progress), slot_offset(generation))?;
         self.generation = generation;
         self.progress = progress;
         Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        disk::sync(&self.file)
     }
 }
 

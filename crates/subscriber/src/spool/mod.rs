@@ -4,6 +4,7 @@
 //! - [`segment`]: the files, and what is found in them after a crash
 //! - [`cursor`]: who the spool is towards the API, and up to where the API has everything
 //! - [`checkpoint`]: the state of QoS 2 at the start of a segment
+//! - [`disk`]: the changes to files that durability rests on
 //! - [`writer`]: appends frames, durable when it returns
 //! - [`reader`]: reads them back in order, and frees what was delivered
 //!
@@ -13,6 +14,7 @@
 
 mod checkpoint;
 mod cursor;
+mod disk;
 mod frame;
 mod reader;
 mod segment;
@@ -184,7 +186,7 @@ impl Shared {
         state.cursor.sync()?;
         for _ in 0..passed {
             let path = segment::path(&self.settings.dir, state.segments[0].first_sequence);
-            match fs::remove_file(&path) {
+            match disk::remove(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => state.segments.pop_front(),
             };
@@ -299,5 +301,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+#[cfg(test)]
+mod power_loss;
 #[cfg(test)]
 mod tests;

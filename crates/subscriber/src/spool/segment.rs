@@ -1,7 +1,7 @@
 //! Segment files: their names, and what is found in one after a crash.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use tracing::error;
 
-use super::Extent;
 use super::frame::{self, Bad, HEADER_BYTES};
+use super::{Extent, disk};
 use crate::session::Inbound;
 
 const SUFFIX: &str = ".seg";
@@ -106,17 +106,17 @@ pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> i
 
 /// Cuts a torn write off, durably.
 pub(super) fn cut(path: &Path, sound_bytes: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(sound_bytes)?;
-    file.sync_all()
+    let file = disk::open(path)?;
+    disk::set_len(&file, sound_bytes)?;
+    disk::sync(&file)
 }
 
 /// Makes an empty segment whose name survives power loss when `sync` is set.
 pub(super) fn create(dir: &Path, first_sequence: u64, sync: bool) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path(dir, first_sequence))?;
+    let file = disk::create(&path(dir, first_sequence))?;
     if sync {
-        file.sync_all()?;
-        File::open(dir)?.sync_all()?;
+        disk::sync(&file)?;
+        disk::sync_dir(dir)?;
     }
     Ok(file)
 }

@@ -1,8 +1,7 @@
 //! Appends frames; what it says is stored is on the disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use bytes::BytesMut;
 
 use super::checkpoint::Checkpoint;
 use super::frame::{self, Entry, HEADER_BYTES};
-use super::{Extent, Shared, is_full, segment};
+use super::{Extent, Shared, disk, is_full, segment};
 use crate::session::Inbound;
 
 /// Memory that the encoding buffer keeps between frames.
@@ -115,8 +114,8 @@ impl Writer {
 
     fn write(&self) -> io::Result<()> {
         let file = self.active.file.as_ref().expect("mended before every write");
-        file.write_all_at(&self.buffer, self.active.offset)?;
-        if self.shared.sync_wanted() { file.sync_data() } else { Ok(()) }
+        disk::write(file, &self.buffer, self.active.offset)?;
+        if self.shared.sync_wanted() { disk::sync(file) } else { Ok(()) }
     }
 
     /// On a full disk with everything delivered, the active segment itself is what can be given back.
@@ -187,10 +186,10 @@ impl Writer {
             return Ok(());
         }
         let path = segment::path(&self.shared.settings.dir, self.active.first_sequence);
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(self.active.offset)?;
+        let file = disk::open(&path)?;
+        disk::set_len(&file, self.active.offset)?;
         if self.shared.sync_wanted() {
-            file.sync_all()?;
+            disk::sync(&file)?;
         }
         self.active.file = Some(file);
         Ok(())
