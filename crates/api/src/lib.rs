@@ -17,6 +17,8 @@ pub mod check;
 pub mod config;
 mod dados;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod ingest;
 mod limits;

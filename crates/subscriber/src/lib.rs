@@ -10,6 +10,8 @@ pub mod capture;
 pub mod commands;
 pub mod config;
 pub mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod metrics;
 pub mod mqtt;
 pub mod retry;

@@ -64,6 +64,12 @@ impl FromStr for Topics {
 }
 
 impl Topics {
+    /// What is typed, in its order.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.0.iter()
+    }
+
     /// The subscriptions, each within the shared group if there is one; a filter that names its group keeps it.
     pub(super) fn shared(self, group: Option<&str>) -> Result<Vec<Subscription>, Fatal> {
         let Some(group) = group else { return Ok(self.0) };

@@ -17,6 +17,8 @@ const SECTOR: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
 /// The format that this program writes. It reads format 1 too, which kept less.
 const VERSION: u32 = 2;
+/// The whole file.
+pub(super) const BYTES: usize = 3 * SECTOR;
 /// A slot without its checksum.
 const SLOT_BYTES: usize = 64;
 
@@ -80,7 +82,7 @@ impl Cursor {
         let draft = dir.join("cursor.new");
         let file = disk::create(&draft)?;
         disk::set_len(&file, 0)?;
-        let mut sectors = [0; 3 * SECTOR];
+        let mut sectors = [0; BYTES];
         let mut head = &mut sectors[..];
         head.put_slice(&MAGIC);
         head.put_u32_le(VERSION);
@@ -116,15 +118,16 @@ impl Cursor {
 }
 
 /// What the file says.
-struct Contents {
+#[derive(Debug)]
+pub(super) struct Contents {
     installation: Uuid,
     version: u32,
     /// The newest sound slot with its generation.
-    slot: Option<(u64, Progress)>,
+    pub(super) slot: Option<(u64, Progress)>,
 }
 
 fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
-    let mut sectors = [0; 3 * SECTOR];
+    let mut sectors = [0; BYTES];
     match file.read_exact_at(&mut sectors, 0) {
         Ok(()) => decode(&sectors, path),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(OpenError::Foreign { path: path.to_owned() }),
@@ -132,7 +135,7 @@ fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
     }
 }
 
-fn decode(sectors: &[u8; 3 * SECTOR], path: &Path) -> Result<Contents, OpenError> {
+pub(super) fn decode(sectors: &[u8; BYTES], path: &Path) -> Result<Contents, OpenError> {
     let version = (&sectors[8..12]).get_u32_le();
     let head_bytes = if version == 1 { 44 } else { 28 };
     let crc = (&sectors[head_bytes..]).get_u32_le();
@@ -198,6 +201,19 @@ fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<(u64, Progress)>
     (generation > 0).then_some((generation, progress))
 }
 
+/// Gives any bytes the magic and checksums of a cursor.
+#[cfg(any(test, fuzzing))]
+pub(super) fn seal(sectors: &mut [u8; BYTES]) {
+    let head_bytes = if sectors[8] % 2 == 1 { 44 } else { 28 };
+    let slot_bytes = if head_bytes == 44 { 16 } else { SLOT_BYTES };
+    sectors[..8].copy_from_slice(&MAGIC);
+    sectors[8..12].copy_from_slice(&(if head_bytes == 44 { 1 } else { VERSION }).to_le_bytes());
+    for (at, len) in [(0, head_bytes), (SECTOR, slot_bytes), (2 * SECTOR, slot_bytes)] {
+        let crc = crc32fast::hash(&sectors[at..at + len]);
+        sectors[at + len..at + len + 4].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,7 +255,7 @@ mod tests {
     fn format_1_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let (producer, installation) = (Uuid::new_v4(), Uuid::new_v4());
-        let mut sectors = [0; 3 * SECTOR];
+        let mut sectors = [0; BYTES];
         sectors[..8].copy_from_slice(&MAGIC);
         sectors[8] = 1;
         sectors[12..28].copy_from_slice(producer.as_bytes());

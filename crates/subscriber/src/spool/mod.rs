@@ -301,6 +301,11 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzz::{cursor as fuzz_cursor, frame as fuzz_frame};
+
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 #[cfg(test)]
 mod power_loss;
 #[cfg(test)]

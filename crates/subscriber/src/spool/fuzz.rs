@@ -1,0 +1,50 @@
+//! What must hold for any bytes that a disk may give back.
+
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+
+use super::cursor;
+use super::frame::{self, Entry, HEADER_BYTES, MAGIC};
+
+/// The bytes as they are, and with a header that makes them pass for sound: a checksum keeps random bytes out.
+pub(crate) fn frame(bytes: &[u8]) {
+    let _ = frame::verify(bytes);
+    if let Some(at) = frame::resync(bytes, 0) {
+        assert!(frame::verify(&bytes[at..]).is_ok());
+    }
+    let mut passing = BytesMut::zeroed(HEADER_BYTES);
+    passing.extend_from_slice(bytes.get(4..).unwrap_or_default());
+    let len = passing.len() - HEADER_BYTES;
+    passing[..4].copy_from_slice(&MAGIC);
+    passing[8..12].copy_from_slice(&(len as u32).to_le_bytes());
+    passing[20..24].copy_from_slice(bytes.get(..4).unwrap_or(&[0; 4]));
+    let crc = crc32fast::hash(&passing[8..]);
+    passing[4..8].copy_from_slice(&crc.to_le_bytes());
+    let passing = passing.freeze();
+    for bytes in [Bytes::copy_from_slice(bytes), passing] {
+        let Ok((frame, extent)) = frame::decode(&bytes) else { continue };
+        assert!(extent.bytes <= bytes.len() && frame.messages.len() as u64 == extent.count);
+        let notes = frame.notes.iter().copied().map(Entry::Note);
+        let entries = notes.chain(frame.messages.iter().map(Entry::Message));
+        let mut again = BytesMut::new();
+        frame::encode(frame.first_sequence, extent.mark, entries, &mut again);
+        let (reread, _) = frame::decode(&again.freeze()).expect("what was written can be read");
+        assert_eq!(reread, frame);
+    }
+}
+
+/// The same for the three sectors of a cursor: the first bytes, each part with a checksum that passes.
+pub(crate) fn cursor(bytes: &[u8]) {
+    let mut sectors = [0; cursor::BYTES];
+    let len = bytes.len().min(sectors.len());
+    sectors[..len].copy_from_slice(&bytes[..len]);
+    let path = Path::new("cursor");
+    let _ = cursor::decode(&sectors, path);
+    cursor::seal(&mut sectors);
+    if let Ok(contents) = cursor::decode(&sectors, path)
+        && let Some((generation, progress)) = contents.slot
+    {
+        assert!(generation > 0 && progress.base <= progress.acked);
+    }
+}

@@ -1,0 +1,5 @@
+//! The decoder of the spool's cursor.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ponte_subscriber::fuzzing::cursor(bytes));
