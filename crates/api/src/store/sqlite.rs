@@ -4,6 +4,7 @@
 //! - [`insert`]: rows into multi-row statements
 //! - [`read`]: the pool of read-only connections
 //! - [`producers`]: the ledger
+//! - [`room`]: whether the disk has any
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
 
@@ -12,8 +13,10 @@ mod insert;
 mod lock;
 mod producers;
 mod read;
+mod room;
 mod write;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -53,7 +56,7 @@ pub(super) fn locate(url: &str) -> Result<Location, OpenError> {
 /// Opens the file for this process alone; makes it, adopts it or migrates it.
 pub(super) async fn open(Location { path, options }: Location, readers: u32) -> Result<(Writer, Reader), OpenError> {
     if path.is_dir() {
-        return Err(OpenError::Path { path, source: std::io::ErrorKind::IsADirectory.into() });
+        return Err(OpenError::Path { path, source: ErrorKind::IsADirectory.into() });
     }
     let lock = OwnerLock::acquire(&path)?;
     let write = options
@@ -122,6 +125,9 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 fn store_error(error: sqlx::Error) -> StoreError {
     match (primary_code(&error), &error) {
         (Some(code::FULL), _) => StoreError::Full(error),
+        (_, sqlx::Error::Io(io)) if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            StoreError::Full(error)
+        }
         (Some(code::BUSY | code::LOCKED), _) | (_, sqlx::Error::PoolTimedOut) => StoreError::Busy(error),
         (Some(code::PERM | code::READONLY | code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB), _)
         | (_, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed) => StoreError::Disk(error),

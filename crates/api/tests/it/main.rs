@@ -6,14 +6,18 @@
 )]
 
 mod access;
+mod disk;
 mod get;
 mod idempotency;
 mod ledger;
 mod limits;
 mod metrics;
 mod post;
+#[cfg(target_os = "linux")] // it reads a process's memory from /proc
+mod pressure;
 mod process;
 mod producer;
+mod program;
 mod shutdown;
 mod startup;
 
@@ -73,7 +77,8 @@ async fn spawn_with(dir: TempDir, change: impl FnOnce(&mut Config)) -> App {
 fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
-    Client::builder().no_proxy().build().unwrap()
+    // No connection is used twice: after a refusal the server may close the one whose body it did not read.
+    Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap()
 }
 
 impl App {

@@ -6,6 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::insert::{Sent, insert};
 use super::lock::OwnerLock;
+use super::room::check_room;
 use super::{producers, store_error};
 use crate::store::{Batch, Kept, Origin, Outcome, Report, Row, StoreError};
 
@@ -65,9 +66,10 @@ impl Writer {
         self.settle(result).await
     }
 
-    /// Commits a page of its own, to see whether the disk takes writes.
+    /// Commits a page of its own, to see whether the disk takes writes, and whether it has room for more.
     pub(crate) async fn probe(&mut self) -> Result<(), StoreError> {
         let result = async {
+            check_room(self.options.get_filename()).await?;
             let mut tx = self.connection().await?.begin_with("begin immediate").await?;
             // The one write that leaves no trace in a table: the first page again, with the value it has by default.
             sqlx::query("pragma user_version = 0").execute(&mut *tx).await?;

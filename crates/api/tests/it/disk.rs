@@ -1,0 +1,88 @@
+//! A disk that is full or fails: said so, nothing half stored, and it goes on by itself.
+
+use std::fs;
+use std::path::PathBuf;
+
+use dados::Dado;
+use reqwest::Response;
+
+use crate::program::{PROGRAM, Running, command, isolated, set_limit, skipped};
+use crate::{FORM, problem};
+
+async fn post(api: &Running, bytes: usize) -> Response {
+    api.post(FORM, format!("valor={}", "0".repeat(bytes))).send().await.unwrap()
+}
+
+/// Posts until not even the smallest row is taken; how many were stored, and the last refusal.
+async fn fill(api: &Running) -> (usize, Response) {
+    let mut stored = 0;
+    while post(api, 50_000).await.status() == 201 {
+        stored += 1;
+    }
+    loop {
+        let response = post(api, 1).await;
+        if response.status() != 201 {
+            return (stored, response);
+        }
+        stored += 1;
+    }
+}
+
+async fn rows(api: &Running) -> usize {
+    api.get("/dados?limite=10000").send().await.unwrap().json::<Vec<Dado>>().await.unwrap().len()
+}
+
+/// What the API does while its disk refuses, and once it takes data again.
+async fn refused_then_resumed(api: &Running, status: u16, kind: &str, heal: impl FnOnce()) {
+    let before = rows(api).await;
+    let (stored, refused) = fill(api).await;
+    let stored = before + stored;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(problem(refused).await.status, status);
+    // Reading goes on, and who watches is told.
+    assert_eq!(rows(api).await, stored);
+    let ready = api.get("/readyz").send().await.unwrap();
+    assert!(ready.headers().contains_key("retry-after"), "{ready:?}");
+    assert_eq!(problem(ready).await.status, status);
+    assert_eq!(api.get("/healthz").send().await.unwrap().status(), 200);
+    let metrics = api.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("\nponte_api_writer_healthy 0\n"), "{metrics}");
+    assert!(!metrics.contains(&format!("failed_total{{kind=\"{kind}\"}} 0\n")), "{metrics}");
+    assert_eq!(post(api, 1).await.status(), status);
+
+    heal();
+    // By itself: nobody starts it again.
+    assert_eq!(post(api, 50_000).await.status(), 201);
+    assert_eq!(api.get("/readyz").send().await.unwrap().status(), 200);
+    assert_eq!(rows(api).await, stored + 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_once_there_is_room_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // A disk that only this process sees; where namespaces are not allowed, there is no such disk.
+    let program = isolated(&dir, "mount -t tmpfs -o size=4m tmpfs . && cd \"$PWD\"");
+    let Some(api) = Running::start(program).await else {
+        return skipped("no mount namespace: the disk cannot be full");
+    };
+    let ballast = PathBuf::from(format!("/proc/{}/cwd/ballast", api.pid()));
+    fs::write(&ballast, vec![0; 2 << 20]).unwrap();
+    refused_then_resumed(&api, 507, "full", || fs::remove_file(ballast).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_and_once_it_works_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // Beyond the limit on a file's size a write fails with an error that is not "no space left".
+    let script = "trap '' XFSZ; exec \"$0\" --api-addr 127.0.0.1:0";
+    let mut shell = command("/bin/sh", &dir);
+    shell.args(["-c", script, PROGRAM]);
+    let api = Running::start(shell).await.unwrap();
+    // The log is larger than the limit then: nothing can be added to it.
+    assert_eq!(post(&api, 50_000).await.status(), 201);
+    if !set_limit(api.pid(), "--fsize=16384:") {
+        return skipped("no prlimit: the disk cannot fail");
+    }
+    let pid = api.pid();
+    refused_then_resumed(&api, 503, "disk", || assert!(set_limit(pid, "--fsize=unlimited:"))).await;
+}
