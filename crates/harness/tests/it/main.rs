@@ -7,6 +7,7 @@ mod documents;
 mod embedded;
 mod flow;
 mod outage;
+mod protocol;
 mod quarantine;
 mod startup;
 mod tls;
