@@ -44,7 +44,7 @@ impl Fault {
         match self {
             Self::Overlong => connection.publish(1, 1, false, "t", &"x".repeat(2 * PACKET_BYTES_MAX)).await,
             Self::EndlessLength => connection.send_raw(&[0x32, 0xff, 0xff, 0xff, 0xff, 0x7f]).await,
-            Self::Garbage => connection.send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n").await,
+            Self::Garbage => connection.send_raw(b"\0\0 no packet is of type 0").await,
             Self::TruncatedThenClosed => {
                 connection.send_raw(&[0x32, 0x20, 0x00, 0x01, b't']).await?;
                 connection.close().await
