@@ -134,3 +134,19 @@ async fn acked_in_the_end(connection: &mut Connection, pkid: u16) -> Result {
     while !matches!(connection.next().await?, Packet::PubAck(ack) if ack.pkid == pkid) {}
     Ok(())
 }
+
+/// Empty topics stand for an alias that the client has invited (MQTT 5.0 §3.3.2.3.4); we invite none. rumqttc means to say
+/// goodbye then, and only notes that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_nobody_invited_does_not_end_the_process() -> Result {
+    let mut scene = Scene::start(&[]).await?;
+    let mut connection = scene.broker.welcome(false).await?;
+    connection.send_raw(b"\x32\x09\0\0\0\x01\x03\x23\0\x05x").await?;
+    scene.subscriber.until("it is on its way again", |status| status["broker"]["connected"] == false).await?;
+    let mut good = scene.broker.welcome(true).await?;
+    good.publish(2, 1, false, "t", "good").await?;
+    good.acked(2).await?;
+    scene.rows().await?;
+    assert_eq!(scene.api.rows().values("t").await?, ["good"]);
+    Ok(())
+}
