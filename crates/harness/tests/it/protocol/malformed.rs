@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use harness::broker::scripted::{Connection, message};
+use harness::{PATIENCE, eventually};
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PingReq};
 
-use super::{Result, Scene};
+use super::{Result, Scene, delays_ms};
 
 /// `MQTT_PACKET_BYTES_MAX` of these tests.
 const PACKET_BYTES_MAX: usize = 4096;
@@ -149,4 +150,25 @@ async fn an_alias_that_nobody_invited_does_not_end_the_process() -> Result {
     scene.rows().await?;
     assert_eq!(scene.api.rows().values("t").await?, ["good"]);
     Ok(())
+}
+
+/// A client closes the connection on a malformed packet and on a protocol error (MQTT 5.0 §4.13.1).
+async fn is_left_after(bytes: &[u8]) -> Result {
+    let scene = Scene::start(&[("MQTT_KEEP_ALIVE", "1h")]).await?; // no ping ends it
+    let mut connection = scene.broker.welcome(false).await?;
+    connection.send_raw(bytes).await?;
+    let left = async || Ok(delays_ms(&scene.subscriber.log()).first().copied());
+    eventually("the broker is left", PATIENCE, left).await.map(drop)
+}
+
+/// rumqttc passes over a packet whose end is missing within its own length: the broker would wait for its PUBACK for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_without_its_properties_length_ends_the_connection() -> Result {
+    is_left_after(b"\x32\x05\0\x01t\0\x01").await
+}
+
+/// It would pass for another connection, and what came before it would never be acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connack_ends_the_connection() -> Result {
+    is_left_after(b"\x20\x03\0\0\0").await
 }
