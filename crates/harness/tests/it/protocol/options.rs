@@ -112,3 +112,21 @@ async fn a_filter_that_is_not_granted_in_full_is_named_while_the_others_flow() -
     assert_eq!(scene.values().await?, [("1".to_owned(), false)]);
     Ok(())
 }
+
+/// rumqttc keeps what a CONNACK says over what was asked for. A broker that once grants no session would never again be
+/// asked for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_connack_overrides_is_asked_for_again() -> Result {
+    let scene = Scene::start(&[("MQTT_SESSION_EXPIRY", "1h"), ("MQTT_KEEP_ALIVE", "1h")]).await?;
+    let mut connection = scene.broker.accept().await?;
+    let properties =
+        ConnAckProperties { session_expiry_interval: Some(0), server_keep_alive: Some(60), ..no_properties() };
+    connection.connack(false, Some(properties)).await?;
+    connection.grant().await?;
+    connection.cut()?;
+    let again = scene.broker.accept().await?;
+    let connect = again.connect();
+    assert_eq!(connect.properties.as_ref().and_then(|it| it.session_expiry_interval), Some(3600));
+    assert_eq!(connect.keep_alive, 3600);
+    Ok(())
+}
