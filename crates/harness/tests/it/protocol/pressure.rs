@@ -102,3 +102,12 @@ async fn a_broker_that_pushes_against_a_full_spool_does_not_fill_the_memory() ->
     assert_eq!(scene.api.rows().values("later").await?, ["good"]);
     scene.assert_memory_bounded()
 }
+
+/// A connection that nobody reads from any more would hold what the broker has in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_goes_offline_closes_its_connection() -> Result {
+    let (_scene, mut connection) = pushed_offline().await?;
+    let rest = connection.rest().await.map_err(|error| error.context("the connection is still open"))?;
+    assert!(rest.iter().all(|packet| matches!(packet, Packet::PubAck(_) | Packet::Disconnect(_))), "{rest:?}");
+    Ok(())
+}
