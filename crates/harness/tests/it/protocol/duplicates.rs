@@ -122,6 +122,21 @@ async fn read_but_never_acknowledged(scene: &mut Scene) -> Result {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_qos_1_message_repeated_because_its_puback_was_never_written_is_stored_once() -> Result {
+    let mut scene = Scene::start(&[]).await?;
+    read_but_never_acknowledged(&mut scene).await?;
+    let mut second = scene.broker.welcome(true).await?;
+    second.publish(7, 1, true, "t", "once").await?;
+    second.acked(7).await?;
+    assert_eq!(scene.values().await?.len(), 1);
+    // It is one repetition, not a rule for the id.
+    second.publish(7, 1, true, "t", "once").await?;
+    second.acked(7).await?;
+    assert_eq!(scene.values().await?.len(), 2);
+    Ok(())
+}
+
 /// Sensors repeat themselves: what only looks like the message before is another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_qos_1_message_that_may_be_another_is_stored() -> Result {
