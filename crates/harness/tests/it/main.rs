@@ -8,6 +8,7 @@ mod embedded;
 mod flow;
 mod ledger;
 mod outage;
+mod protocol;
 mod quarantine;
 mod session;
 mod startup;
