@@ -39,10 +39,15 @@ pub struct Account {
     pub confirmed: Bits,
     /// The subscriber told the broker that it has them.
     pub acknowledged: Bits,
-    /// The broker has sent them at least once.
-    pub sent: Bits,
-    /// QoS 2: the broker has sent PUBREL since it sent them last, so it had the PUBREC.
-    pub released: Bits,
+    /// When the broker sent each first and last, counted in messages that it sent in all; zeros where it has not.
+    sends: Vec<(u32, u32)>,
+}
+
+impl Account {
+    /// When the broker sent a message first and last, counted in messages that it sent in all.
+    pub fn sends(&self, sequence: u32) -> Option<(u32, u32)> {
+        self.sends.get(sequence as usize).copied().filter(|(first, _)| *first > 0)
+    }
 }
 
 /// All of it.
@@ -50,6 +55,8 @@ pub struct Account {
 pub struct Ledger {
     /// One for each of [`TOPICS`].
     pub accounts: Vec<Account>,
+    /// How many messages the broker has sent, repetitions too.
+    sent: u32,
     /// How often the broker sent a message again in a way that it must not: unmarked, or at QoS 2 after its PUBREL.
     pub repeated_by_broker: HashMap<Id, u32>,
     /// Acknowledgements for something that the broker had not sent on that connection.
@@ -64,6 +71,7 @@ impl Default for Ledger {
     fn default() -> Self {
         Self {
             accounts: vec![Account::default(); TOPICS.len()],
+            sent: 0,
             repeated_by_broker: HashMap::new(),
             stray_acknowledgements: 0,
             sessions_lost: 0,
@@ -83,6 +91,19 @@ impl Ledger {
     /// The account of a message's topic.
     pub fn of(&mut self, id: Id) -> &mut Account {
         &mut self.accounts[id.topic]
+    }
+
+    /// The broker sends a message: whether it did so before.
+    pub fn sent(&mut self, id: Id) -> bool {
+        self.sent = self.sent.saturating_add(1);
+        let (now, sends) = (self.sent, &mut self.accounts[id.topic].sends);
+        let place = id.sequence as usize;
+        if sends.len() <= place {
+            sends.resize(place + 1, (0, 0));
+        }
+        let was_sent = sends[place].0 > 0;
+        sends[place] = (if was_sent { sends[place].0 } else { now }, now);
+        was_sent
     }
 
     /// The broker dies: what it has at this moment may be gone.

@@ -70,7 +70,8 @@ impl fmt::Display for Report {
         line("repeated at QoS 2", verdict.repeated_qos_2.to_string())?;
         line("repeated by broker", verdict.repeated_by_broker.to_string())?;
         line("damaged", format!("{}; never issued {}", verdict.damaged, verdict.never_issued))?;
-        line("out of order", verdict.disordered.to_string())?;
+        let (by_broker, by_us) = (verdict.disordered, verdict.reordered);
+        line("out of order", format!("{by_broker} against publishing, {by_us} against the wire"))?;
         line(
             "wire",
             format!("{} stray acknowledgements, {} sessions lost", verdict.stray_acknowledgements, self.sessions_lost),

@@ -114,9 +114,9 @@ const KINDS: [Kind; 16] = [
     Kind::FillDatabase,
 ];
 /// Between the end of one fault and the next.
-const PAUSE_MS: std::ops::Range<u64> = 50..1500;
+const PAUSE_MS: std::ops::Range<u64> = 50..1200;
 /// How often of 100 the next fault begins before this one is over.
-const OVERLAPS_OF_100: u32 = 30;
+const OVERLAPS_OF_100: u32 = 60;
 
 impl Kind {
     /// For tables and logs.
@@ -186,7 +186,10 @@ pub fn schedule(seed: u64, length: Duration, allowed: Allowed) -> Vec<Fault> {
         if at >= length {
             return faults;
         }
-        let lasts = Duration::from_millis(rng.u64(kind.lasts_ms()));
+        // The square makes short ones usual, so that much happens in a short run.
+        let range = kind.lasts_ms();
+        let beyond = (range.end - range.start) as f64 * rng.f64().powi(2);
+        let lasts = Duration::from_millis(range.start + beyond as u64);
         let held = [Held::FromSubscriber, Held::ToSubscriber, Held::Both][rng.usize(..3)];
         faults.push(Fault { kind, at, lasts, held, then_cut: rng.bool() });
         let pause = Duration::from_millis(rng.u64(PAUSE_MS));

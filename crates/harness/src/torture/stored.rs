@@ -77,16 +77,11 @@ impl Stored {
         let place = id.sequence as usize;
         let is_repeated = shelf.count[place] > 0;
         let newer_is_unmarked = is_repeated && !shelf.is_marked.has(id.sequence);
-        let newer = shelf.first[place];
         shelf.count[place] = shelf.count[place].saturating_add(1);
         shelf.first[place] = row.id.try_into().unwrap_or(u32::MAX);
         shelf.is_marked.set(id.sequence, row.dup == Some(true));
-        if is_repeated {
-            self.example(format!("rows {} and {newer}: {id} (QoS {}) twice", row.id, id.qos()));
-        }
         if newer_is_unmarked {
             *self.unmarked.entry(id).or_default() += 1;
-            self.example(format!("row {newer}: {id} again, and not marked"));
         }
     }
 

@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::message::Id;
 use super::stored::Stored;
 
-/// Examples of missing messages that are kept.
+/// Examples that are kept of the rows' faults, and as many of the messages'.
 const EXAMPLES_MAX: usize = 20;
 
 /// What was found; all but the figures that say so must be zero.
@@ -31,9 +31,12 @@ pub struct Verdict {
     /// Rows beyond a message's first one for which the broker sent the message again in a way that it must not
     /// (MQTT 5.0 [MQTT-3.3.1-1], [MQTT-4.3.3-6]), so that nobody could know it. A figure for now.
     pub repeated_by_broker: u64,
-    /// Messages whose first row comes after the first row of one that was sent later, on the same topic and at the same
-    /// QoS. A figure: brokers reorder when they send again.
+    /// Messages whose first row comes after the first row of one that was published later, on the same topic and at the
+    /// same QoS. A figure: brokers reorder what they queue.
     pub disordered: u64,
+    /// Messages of one topic and QoS whose first row comes before that of another, though the broker had sent them only
+    /// after it had sent the other for the last time.
+    pub reordered: u64,
     /// Acknowledgements for what was not sent on that connection.
     pub stray_acknowledgements: u64,
     /// Parts of the conversation with the broker that could not be read: the verdict would be worth nothing.
@@ -54,46 +57,75 @@ pub fn judge(ledger: &Ledger, stored: &Stored) -> Verdict {
         ..Verdict::default()
     };
     let mut newest = vec![[0; 3]; ledger.accounts.len()];
-    let mut missing = Vec::new();
+    let mut found = Vec::new();
     for id in ledger.ids() {
         let rows = stored.count(id);
         if rows == 0 {
-            verdict.miss(ledger, id, &mut missing);
+            verdict.miss(ledger, id, &mut found);
             continue;
         }
-        let excess = rows - 1;
-        let by_broker = ledger.repeated_by_broker.get(&id).copied().unwrap_or_default();
-        let faults = if id.qos() == 1 { stored.unmarked(id) } else { excess };
-        let excused = faults.min(by_broker);
-        verdict.repeated_by_broker += u64::from(excused);
-        if id.qos() == 1 {
-            verdict.repeated_qos_1 += u64::from(excess);
-            verdict.unmarked += u64::from(faults - excused);
-        } else {
-            verdict.repeated_qos_2 += u64::from(faults - excused);
-        }
+        verdict.repeat(ledger, stored, id, &mut found);
         let newest = &mut newest[id.topic][usize::from(id.qos())];
         verdict.disordered += u64::from(stored.first(id) < *newest);
         *newest = stored.first(id).max(*newest);
     }
-    missing.truncate(EXAMPLES_MAX);
-    verdict.examples.extend(missing);
+    for topic in 0..ledger.accounts.len() {
+        verdict.reorder(ledger, stored, topic, &mut found);
+    }
+    found.truncate(EXAMPLES_MAX);
+    verdict.examples.extend(found);
     verdict
 }
 
 impl Verdict {
-    fn miss(&mut self, ledger: &Ledger, id: Id, missing: &mut Vec<String>) {
+    fn miss(&mut self, ledger: &Ledger, id: Id, found: &mut Vec<String>) {
         let account = &ledger.accounts[id.topic];
         let confirmed = account.confirmed.has(id.sequence);
         if account.acknowledged.has(id.sequence) {
             self.missing_acknowledged += 1;
-            missing.push(format!("{id} (QoS {}) is not stored, though it was acknowledged", id.qos()));
+            found.push(format!("{id} (QoS {}) is not stored, though it was acknowledged", id.qos()));
         } else if confirmed && id.sequence < account.at_risk {
             self.lost_by_broker += 1;
         } else if confirmed {
             self.missing_confirmed += 1;
-            let sent = if account.sent.has(id.sequence) { "sent" } else { "never sent" };
-            missing.push(format!("{id} (QoS {}) is not stored; the broker has it, and has {sent} it", id.qos()));
+            let sent = if account.sends(id.sequence).is_some() { "sent" } else { "never sent" };
+            found.push(format!("{id} (QoS {}) is not stored; the broker has it, and has {sent} it", id.qos()));
+        }
+    }
+
+    fn repeat(&mut self, ledger: &Ledger, stored: &Stored, id: Id, found: &mut Vec<String>) {
+        let excess = stored.count(id) - 1;
+        let by_broker = ledger.repeated_by_broker.get(&id).copied().unwrap_or_default();
+        let faults = if id.qos() == 1 { stored.unmarked(id) } else { excess };
+        let excused = faults.min(by_broker);
+        let ours = u64::from(faults - excused);
+        self.repeated_by_broker += u64::from(excused);
+        if id.qos() == 1 {
+            self.repeated_qos_1 += u64::from(excess);
+            self.unmarked += ours;
+        } else {
+            self.repeated_qos_2 += ours;
+        }
+        if ours > 0 {
+            let (qos, first) = (id.qos(), stored.first(id));
+            found.push(format!("{id} (QoS {qos}) has {} rows, the first is {first}", excess + 1));
+        }
+    }
+
+    /// Rows in the order of storing must be explained by the order of sending, where one of several sends will do.
+    fn reorder(&mut self, ledger: &Ledger, stored: &Stored, topic: usize, found: &mut Vec<String>) {
+        let ids = (0..ledger.accounts[topic].issued).map(|sequence| Id { topic, sequence });
+        let mut rows: Vec<_> = ids.map(|id| (stored.first(id), id)).filter(|(first, _)| *first > 0).collect();
+        rows.sort_unstable();
+        let mut newest = [(0, 0); 3];
+        for (row, id) in rows {
+            let Some((first, last)) = ledger.accounts[topic].sends(id.sequence) else { continue };
+            let newest = &mut newest[usize::from(id.qos())];
+            if last < newest.0 {
+                self.reordered += 1;
+                found.push(format!("{id}: row {row} comes after row {}, which was sent later", newest.1));
+            }
+            *newest = (*newest).max((first, row));
         }
     }
 
@@ -106,6 +138,7 @@ impl Verdict {
             (self.damaged, "stored otherwise than sent"),
             (self.repeated_qos_2, "QoS 2 rows too many"),
             (self.unmarked, "repeated QoS 1 rows that do not say so"),
+            (self.reordered, "stored in another order than the broker sent them"),
             (self.stray_acknowledgements, "acknowledgements for something not sent on that connection"),
             (self.unreadable, "connections that the oracle could not read"),
         ];
@@ -136,9 +169,9 @@ mod tests {
             for _ in 0..COUNT {
                 let id = ledger.issue(topic);
                 let account = ledger.of(id);
-                for bits in [&mut account.confirmed, &mut account.sent, &mut account.acknowledged] {
-                    bits.set(id.sequence, true);
-                }
+                account.confirmed.set(id.sequence, true);
+                account.acknowledged.set(id.sequence, true);
+                ledger.sent(id);
                 rows.push(row(id));
             }
         }
@@ -269,7 +302,12 @@ mod tests {
         rows.push(Dado { dup: Some(true), ..row(ONE) });
         assert_eq!(verdict(&ledger, &rows).disordered, 0, "a repetition changes nothing");
         rows.swap(place(ONE), place(ONE) + 1);
-        assert_eq!(verdict(&ledger, &rows).disordered, 1);
+        let found = verdict(&ledger, &rows);
+        assert_eq!((found.disordered, found.reordered, found.failures().len()), (1, 1, 1));
+        let mut again = ledger.clone();
+        again.sent(ONE);
+        let found = verdict(&again, &rows);
+        assert_eq!((found.disordered, found.reordered), (1, 0), "the broker sent it once more, after the other");
     }
 
     #[test]

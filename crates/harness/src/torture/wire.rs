@@ -105,10 +105,7 @@ impl Wire {
             self.unreleased.insert(publish.pkid, id);
         }
         let mut ledger = self.ledger();
-        let account = ledger.of(id);
-        let was_sent = account.sent.has(id.sequence);
-        account.sent.set(id.sequence, true);
-        account.released.set(id.sequence, false);
+        let was_sent = ledger.sent(id);
         let is_illegal = if is_qos_2 { !is_open } else { !publish.dup };
         if was_sent && is_illegal {
             *ledger.repeated_by_broker.entry(id).or_default() += 1;
@@ -118,9 +115,6 @@ impl Wire {
     fn released(&mut self, number: u64, pkid: u16) {
         let id = self.unreleased.remove(&pkid);
         self.write(number, "PUBREL", pkid, id, "");
-        if let Some(id) = id {
-            self.ledger().of(id).released.set(id.sequence, true);
-        }
     }
 
     fn acknowledged(&mut self, number: u64, connection: &mut Connection, packet: &str, pkid: u16, takes: bool) {

@@ -10,6 +10,7 @@ mod outage;
 mod quarantine;
 mod startup;
 mod tls;
+mod torture;
 
 use std::path::Path;
 
