@@ -32,7 +32,7 @@ struct Cli {
     /// Keep logs and data though the run passed
     #[arg(long)]
     keep: bool,
-    /// Empty the spool after each kill of the subscriber, to see that the oracle notices
+    /// Empty the spool once while messages wait in it, to see that the oracle notices
     #[arg(long)]
     sabotage: bool,
 }

@@ -53,7 +53,7 @@ pub struct Options {
     pub wire_log: bool,
     /// Keep logs and data though the run passed.
     pub keep: bool,
-    /// Empty the spool after each kill of the subscriber, to see the run fail.
+    /// Empty the spool once while messages wait in it, to see the run fail.
     pub sabotage: bool,
 }
 
@@ -116,7 +116,7 @@ async fn ordeal(stage: &mut Stage, options: &Options, ledger: &Shared) -> anyhow
             Edge::End(index) => stage.end(&faults[index]).await?,
         }
     }
-    Ok(())
+    if options.sabotage { stage.sabotage().await } else { Ok(()) }
 }
 
 async fn wait(stage: &mut Stage, length: Duration) -> anyhow::Result<()> {

@@ -41,7 +41,6 @@ pub(super) struct Stage {
     broker_link: Proxy,
     api_link: Proxy,
     disks: Option<(Disk, Disk)>,
-    sabotage: bool,
     began: Instant,
     subscriber_is_up: bool,
     api_is_up: bool,
@@ -82,7 +81,7 @@ impl Stage {
         traffic.resume();
         let journal = Journal::create(&dir.join("faults.log"))?;
         let memory = [Curve::new(options.length), Curve::new(options.length)];
-        let (sabotage, began) = (options.sabotage, Instant::now());
+        let began = Instant::now();
         let (subscriber_is_up, api_is_up) = (true, true);
         Ok(Self {
             subscriber,
@@ -94,7 +93,6 @@ impl Stage {
             broker_link,
             api_link,
             disks,
-            sabotage,
             began,
             subscriber_is_up,
             api_is_up,
@@ -152,9 +150,6 @@ impl Stage {
         match fault.kind {
             Kind::KillSubscriber | Kind::StopSubscriber => {
                 self.until_the_subscriber_is_gone()?;
-                if self.sabotage && fault.kind == Kind::KillSubscriber {
-                    wipe(&self.subscriber.spool())?;
-                }
                 self.subscriber.restart()?;
                 self.subscriber_is_up = true;
             }
@@ -178,6 +173,18 @@ impl Stage {
             Kind::FillDatabase => self.disks.as_ref().map_or(Ok(()), |(_, banco)| banco.free())?,
         }
         self.journal.end(fault);
+        Ok(())
+    }
+
+    /// Takes away what the subscriber has acknowledged and not delivered yet, to see that the oracle notices.
+    pub(super) async fn sabotage(&mut self) -> anyhow::Result<()> {
+        self.journal.note("sabotage");
+        hold(&self.api_link, Held::Both);
+        self.subscriber.until("messages wait", |status| status["spool"]["waiting"].as_u64() > Some(0)).await?;
+        self.subscriber.process()?.kill()?;
+        wipe(&self.subscriber.spool())?;
+        self.subscriber.restart()?;
+        release(&self.api_link, true);
         Ok(())
     }
 
@@ -229,7 +236,7 @@ fn release(link: &Proxy, then_cut: bool) {
     link.change(|weather| (weather.holds_to_server, weather.holds_to_client) = (false, false));
 }
 
-/// Takes away what a disk kept, to see that the oracle notices.
+/// Deletes every segment.
 fn wipe(spool: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(spool)? {
         let path = entry?.path();
