@@ -9,6 +9,7 @@
 //! - [`rows`]: reads everything back through `GET /dados`
 //! - [`certs`]: a certificate authority for tests
 //! - [`sensors`]: simulated ones, for the demo
+//! - [`torture`]: breaks everything, and compares what is stored with what was promised
 
 pub mod binaries;
 pub mod broker;
@@ -19,6 +20,7 @@ pub mod publish;
 pub mod rows;
 pub mod sensors;
 pub mod system;
+pub mod torture;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

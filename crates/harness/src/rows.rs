@@ -25,15 +25,21 @@ impl Rows {
     /// Every row, oldest first, following the pages' links.
     pub async fn all(&self) -> anyhow::Result<Vec<Dado>> {
         let mut rows: Vec<Dado> = Vec::new();
-        let mut next = Some(format!("/dados?limite={PAGE}"));
+        self.newest_first(PAGE, |page| rows.extend(page)).await?;
+        rows.reverse();
+        Ok(rows)
+    }
+
+    /// Every row in pages of so many, newest first, each page gone before the next one is read.
+    pub async fn newest_first(&self, page_rows: usize, mut take: impl FnMut(Vec<Dado>)) -> anyhow::Result<()> {
+        let mut next = Some(format!("/dados?limite={page_rows}"));
         while let Some(path) = next {
             let response = self.client.get(format!("{}{path}", self.base)).send().await?;
             ensure!(response.status().is_success(), "{path}: {}", response.status());
             next = response.headers().get(LINK).map(|link| target(link.to_str().unwrap_or_default())).transpose()?;
-            rows.extend(serde_json::from_str::<Vec<Dado>>(&response.text().await?)?);
+            take(serde_json::from_str(&response.text().await?)?);
         }
-        rows.reverse();
-        Ok(rows)
+        Ok(())
     }
 
     /// The stored values of one topic, oldest first.

@@ -48,17 +48,34 @@ impl Api {
         set(&mut self.settings, name, value);
     }
 
-    /// Starts it again, on the same port and database.
+    /// Starts it again, on the same port and database, and waits until it is ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.launch()?;
+        self.ready().await
+    }
+
+    /// Starts it again; it need not get ready.
+    pub fn launch(&mut self) -> anyhow::Result<()> {
         self.process = None;
-        let url = format!("{}/readyz", self.url());
         let command = command(&binaries()?.api, &self.dir, &self.settings);
-        let process = self.process.insert(Process::start("ponte-api", command, &self.dir.join("api.log"))?);
+        self.process = Some(Process::start("ponte-api", command, &self.dir.join("api.log"))?);
+        Ok(())
+    }
+
+    /// Waits until it can take data.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let url = format!("{}/readyz", self.url());
+        let process = self.process()?;
         let ready = async || {
             anyhow::ensure!(process.is_running(), "ponte-api has ended:\n{}", process.log());
             Ok(reqwest::get(&url).await.ok().filter(|response| response.status().is_success()).map(drop))
         };
         eventually("the API is ready", PATIENCE, ready).await
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Its base, without a final slash.

@@ -72,6 +72,16 @@ impl Mosquitto {
         }
     }
 
+    /// The running process.
+    pub fn process(&mut self) -> anyhow::Result<&mut Process> {
+        self.process.as_mut().context("mosquitto is not running")
+    }
+
+    /// kill -9: what it had not written to its store yet is gone.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("mosquitto is not running")?.kill()
+    }
+
     /// SIGTERM: it writes its store first.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {

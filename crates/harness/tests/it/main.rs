@@ -13,6 +13,7 @@ mod quarantine;
 mod session;
 mod startup;
 mod tls;
+mod torture;
 
 use std::path::Path;
 

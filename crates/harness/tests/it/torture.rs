@@ -1,0 +1,60 @@
+//! Short runs of the oracle, with seeds whose faults are known to meet in bad ways; `cargo torture` runs longer ones.
+
+use std::time::Duration;
+
+use harness::broker::mosquitto;
+use harness::torture::{Options, report::Report, run};
+
+use super::Result;
+
+const LENGTH: Duration = Duration::from_secs(15);
+/// What a debug build on a busy machine keeps up with.
+const RATE: u32 = 400;
+
+/// None where mosquitto is missing and may be.
+async fn torture(options: Options) -> Result<Option<Report>> {
+    harness::install_tls();
+    if !mosquitto::installed() {
+        harness::skipped("mosquitto is not installed");
+        return Ok(None);
+    }
+    let report = run(&Options { rate: RATE, ..options }).await?;
+    if !report.filled_disks {
+        harness::skipped("full disks in the torture: mounting is not allowed here");
+    }
+    Ok(Some(report))
+}
+
+async fn passes(seed: u64) -> Result {
+    let Some(report) = torture(Options::new(seed, LENGTH)).await? else { return Ok(()) };
+    assert!(report.failures().is_empty(), "\n{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_1_keeps_every_promise() -> Result {
+    passes(1).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_2_keeps_every_promise() -> Result {
+    passes(2).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_3_keeps_every_promise() -> Result {
+    passes(3).await
+}
+
+/// The oracle can fail: a spool that is emptied takes acknowledged messages with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_loses_messages_is_found_out() -> Result {
+    let options = Options { sabotage: true, ..Options::new(1, LENGTH / 5) };
+    let Some(report) = torture(options).await? else { return Ok(()) };
+    assert!(report.verdict.missing_acknowledged > 0, "\n{report}");
+    assert!(!report.failures().is_empty());
+    if let Some(kept) = report.kept {
+        std::fs::remove_dir_all(kept)?;
+    }
+    Ok(())
+}
