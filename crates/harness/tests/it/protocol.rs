@@ -60,5 +60,5 @@ impl Scene {
 /// The waits before the next attempt that the subscriber has logged, in milliseconds.
 fn delays_ms(log: &str) -> Vec<u64> {
     let delay = |line: &str| line.split_once("delay_ms=")?.1.split_whitespace().next()?.parse().ok();
-    log.lines().filter_map(delay).collect()
+    log.lines().filter(|line| line.contains("no broker")).filter_map(delay).collect()
 }

@@ -21,15 +21,33 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// Whether trying soon is pointless.
     refused: bool,
+    /// Whether the broker just closed the connection, as far as can be seen.
+    closed: bool,
 }
+
+/// So many connections in a row that were closed soon are no accident.
+const SHORT_LIVED_MIN: u32 = 3;
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), refused: false }
+        Self { message: message.into(), refused: false, closed: false }
     }
 
     fn refused(message: impl Into<String>) -> Self {
-        Self { message: message.into(), refused: true }
+        Self { message: message.into(), refused: true, closed: false }
+    }
+
+    /// What a connection that just ended may mean, where it was `accepted` by the broker or not, after so many in a row that
+    /// lived shortly: rumqttc passes over a DISCONNECT or CONNACK without properties, which would say it.
+    pub(super) fn in_context(self, accepted: bool, short_lived: u32) -> Self {
+        let hint = match (self.closed, accepted) {
+            (true, false) => " before it answered: does it speak MQTT 5?",
+            (true, true) if short_lived >= SHORT_LIVED_MIN => {
+                " again and again: does another client use this MQTT_CLIENT_ID?"
+            }
+            _ => return self,
+        };
+        Self { message: self.message + hint, ..self }
     }
 
     /// The wait before the next attempt, after so many `failures` in a row (from 1).
@@ -47,7 +65,9 @@ impl From<ConnectionError> for Fault {
             ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
                 disconnected(reason_code, reason_string)
             }
-            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::new("the broker closed the connection"),
+            ConnectionError::MqttState(StateError::ConnectionAborted) => {
+                Self { closed: true, ..Self::new("the broker closed the connection") }
+            }
             ConnectionError::MqttState(StateError::AwaitPingResp) => Self::new("the broker does not answer pings"),
             ConnectionError::Timeout(_) => Self::new("no connection in time"),
             ConnectionError::Tls(error) => Self::new(tls(&error)),
@@ -127,6 +147,15 @@ mod tests {
         let fault = Fault::from(taken);
         assert!(fault.delay(1, 0.0) >= REFUSED_WAIT);
         assert!(fault.message.contains("MQTT_CLIENT_ID"), "{}", fault.message);
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_without_a_word_is_explained() {
+        let closed = || Fault::from(ConnectionError::MqttState(StateError::ConnectionAborted));
+        assert!(closed().in_context(false, 0).message.contains("MQTT 5"));
+        assert_eq!(closed().in_context(true, SHORT_LIVED_MIN - 1), closed());
+        assert!(closed().in_context(true, SHORT_LIVED_MIN).message.contains("MQTT_CLIENT_ID"));
+        assert_eq!(Fault::new("x").in_context(false, 9), Fault::new("x"));
     }
 
     #[test]

@@ -77,18 +77,22 @@ impl Conversation {
 
     /// Connects for ever, until shutdown.
     pub(super) async fn run(mut self, intake: Intake, token: CancellationToken) {
-        let mut failures = 0u32;
+        let (mut failures, mut short_lived) = (0u32, 0u32);
         loop {
-            prime(&mut self.eventloop);
+            self.ask_anew();
             let began = Instant::now();
             let end = self.converse(&intake, &token).await;
-            let stood = self.gate.is_live() && began.elapsed() >= STABLE_AFTER;
-            // This order matters: first no more acks, then what was read is stored, then rumqttc forgets what it
-            // would have sent, so that nothing of this connection reaches the next one.
+            let accepted = self.gate.is_live();
+            let stood = accepted && began.elapsed() >= STABLE_AFTER;
+            short_lived = if accepted && !stood { short_lived.saturating_add(1) } else { 0 };
+            // This order matters: first no more acks; then the socket is closed, since nobody reads from it any more, and
+            // rumqttc forgets what it would have sent; then what was read is stored. Nothing of this connection reaches
+            // the next one.
             self.gate.close();
+            self.eventloop.clean();
             let (fault, stalled) = match end {
                 End::Shutdown => (None, None),
-                End::Lost(fault) => (Some(fault), None),
+                End::Lost(fault) => (Some(fault.in_context(accepted, short_lived)), None),
                 End::Stalled(delivery) => {
                     (Some(Fault::new("the disk does not keep up: offline until it has")), Some(*delivery))
                 }
@@ -97,7 +101,6 @@ impl Conversation {
                 self.status.broker_lost(fault.message.clone());
             }
             self.keep_what_was_read(stalled, &intake, &token).await;
-            self.eventloop.clean();
             self.eventloop.pending.clear();
             let Some(fault) = fault else { break };
             failures = if stood { 1 } else { failures.saturating_add(1) };
@@ -109,6 +112,12 @@ impl Conversation {
             }
         }
         info!(broker = self.broker, "left the broker");
+    }
+
+    /// Before each connection: what one CONNACK overrides, rumqttc would ask for in the next CONNECT.
+    fn ask_anew(&mut self) {
+        self.eventloop.options.set_keep_alive(self.keep_alive).set_session_expiry_interval(Some(self.session_expiry_s));
+        prime(&mut self.eventloop);
     }
 
     async fn converse(&mut self, intake: &Intake, token: &CancellationToken) -> End {
@@ -130,6 +139,9 @@ impl Conversation {
                 Err(_) => return End::Lost(Fault::new("the broker has stopped reading")),
             };
             let delivery = match event {
+                Event::Incoming(Packet::ConnAck(_)) if self.gate.is_live() => {
+                    return End::Lost(Fault::new("the broker broke the protocol: a second CONNACK"));
+                }
                 Event::Incoming(Packet::ConnAck(connack)) => {
                     let delivery = self.connected(&connack);
                     // Shutdown looked for a connection to say goodbye on before there was this one.
@@ -137,6 +149,10 @@ impl Conversation {
                         return End::Shutdown;
                     }
                     delivery
+                }
+                // rumqttc's answer to a topic alias that it was not offered, which it does not even send.
+                Event::Outgoing(Outgoing::Disconnect) if !token.is_cancelled() => {
+                    return End::Lost(Fault::new("the broker broke the protocol: an unknown topic alias"));
                 }
                 Event::Outgoing(Outgoing::Disconnect) => {
                     let _ = timeout(PARTING_MAX, self.part(intake)).await;

@@ -161,12 +161,6 @@ async fn is_left_after(bytes: &[u8]) -> Result {
     eventually("the broker is left", PATIENCE, left).await.map(drop)
 }
 
-/// rumqttc passes over a packet whose end is missing within its own length: the broker would wait for its PUBACK for ever.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_publish_without_its_properties_length_ends_the_connection() -> Result {
-    is_left_after(b"\x32\x05\0\x01t\0\x01").await
-}
-
 /// It would pass for another connection, and what came before it would never be acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_connack_ends_the_connection() -> Result {
