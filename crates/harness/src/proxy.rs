@@ -163,3 +163,62 @@ async fn pass(
     };
     tokio::try_join!(read, write).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A proxy in front of somebody who sends everything back, and a connection through it.
+    async fn echo(heard: Arc<Mutex<Vec<u8>>>) -> (Proxy, TcpStream, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+        let tap = move |_, way, bytes: &[u8]| {
+            if way == Way::ToServer {
+                heard.lock().unwrap().extend_from_slice(bytes);
+            }
+        };
+        let proxy = Proxy::tapped(target, Arc::new(tap)).await.unwrap();
+        let client = TcpStream::connect(proxy.addr()).await.unwrap();
+        (proxy, client, tasks)
+    }
+
+    async fn read(client: &mut TcpStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        client.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_heard_at_once_and_arrives_when_it_is_let_go() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (proxy, mut client, _tasks) = echo(heard.clone()).await;
+        client.write_all(b"one").await.unwrap();
+        assert_eq!(read(&mut client, 3).await, b"one");
+        proxy.change(|weather| weather.holds_to_server = true);
+        client.write_all(b"two").await.unwrap();
+        let is_heard = async || Ok((*heard.lock().unwrap() == b"onetwo").then_some(()));
+        crate::eventually("the tap hears it", crate::PATIENCE, is_heard).await.unwrap();
+        assert!(client.try_read(&mut [0; 8]).is_err(), "nothing passes");
+        proxy.change(|weather| *weather = Weather { delay: Duration::from_millis(1), ..Weather::default() });
+        assert_eq!(read(&mut client, 3).await, b"two");
+    }
+
+    #[tokio::test]
+    async fn a_cut_takes_what_is_held() {
+        let (proxy, mut client, _tasks) = echo(Arc::default()).await;
+        client.write_all(b"one").await.unwrap();
+        assert_eq!(read(&mut client, 3).await, b"one");
+        proxy.change(|weather| weather.holds_to_client = true);
+        client.write_all(b"two").await.unwrap();
+        proxy.cut();
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}

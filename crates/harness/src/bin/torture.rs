@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
 use harness::broker::mosquitto;
 use harness::torture::{self, Options};
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Parser)]
 #[command(name = "torture", version)]
 struct Cli {
-    /// How long things go wrong; fractions are taken too
+    /// How long things go wrong; fractions are taken too. The disks are in memory: a message takes about 1 kB
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
     /// Of messages and faults: the same seed gives the same; a random one where it is not set
@@ -65,10 +66,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Ctrl-C takes everything down, the disks too.
     let signals = TaskTracker::new();
     let token = shutdown::on_signal(&signals)?;
+    eprintln!("seed {seed}: {} minutes of faults, then as long as it takes to settle", cli.minutes);
     let Some(report) = token.run_until_cancelled(torture::run(&options)).await else {
         anyhow::bail!("interrupted; the seed was {seed}");
     };
-    let report = report?;
+    let report = report.with_context(|| format!("the seed was {seed}"))?;
     // Standard output is what the table is for.
     let _ = write!(std::io::stdout(), "{report}");
     Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -14,8 +14,8 @@ use super::schedule::{Fault, Kind};
 
 /// How long after a full disk has room again a program may still end because of it.
 const AFTERMATH: Duration = Duration::from_secs(5);
-/// SIGKILL.
-const KILLED: i32 = 9;
+/// SIGKILL, and SIGTERM where it comes before a program has had the time to ask for it.
+const KILLED: [i32; 2] = [9, 15];
 
 /// The log and the counts.
 pub(super) struct Journal {
@@ -62,7 +62,7 @@ impl Journal {
 
     /// It was told to end, or killed.
     pub(super) fn ended(&mut self, name: &str, disk: Kind, status: ExitStatus) {
-        if !status.success() && status.signal() != Some(KILLED) {
+        if !status.success() && !status.signal().is_some_and(|signal| KILLED.contains(&signal)) {
             self.judge(format!("{name}, told to stop: {status}"), disk);
         }
     }

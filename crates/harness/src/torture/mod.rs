@@ -5,7 +5,8 @@
 //! - [`schedule`]: what goes wrong and when, a pure function of the seed
 //! - `stage`: the system, and what each fault does to it; [`disk`]: a disk that can be full; `journal`: what was done
 //! - [`wire`]: listens between broker and subscriber; [`ledger`]: what was promised to whom
-//! - `settle`: everything must come to rest; [`stored`]: what the API shows then; [`verdict`]: the comparison
+//! - `settle`: everything must come to rest; [`stored`]: what the API shows then; [`verdict`] and `order`: the
+//!   comparison
 //! - [`memory`], [`report`]: what the run was like
 
 pub mod disk;
@@ -13,6 +14,7 @@ mod journal;
 pub mod ledger;
 pub mod memory;
 pub mod message;
+mod order;
 pub mod report;
 pub mod schedule;
 mod settle;
@@ -67,6 +69,8 @@ impl Options {
 /// One run. An error is one of the oracle itself; what the system did wrong is in the report.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     ensure!(!options.length.is_zero() && options.rate > 0, "a run without time or messages tries nothing");
+    // Before the clock runs: building them may take minutes.
+    crate::binaries::binaries()?;
     let dir = tempfile::Builder::new().prefix("ponte-torture-").tempdir().context("a temporary directory")?;
     let began = Instant::now();
     let ledger = Shared::default();

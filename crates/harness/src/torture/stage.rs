@@ -28,6 +28,8 @@ const SPOOL_BYTES_MAX: &str = "64MiB";
 const PACKET_BYTES_MAX: &str = "1MiB";
 /// The shortest that rumqttc takes: a connection that is held still is noticed within a fault.
 const KEEP_ALIVE: &str = "5s";
+/// More than one commit, so that some of them are acknowledged for certain.
+const SABOTAGED_MIN: u64 = 100;
 const SLOW: Duration = Duration::from_millis(150);
 
 /// Everything that runs, in the order in which it is taken down.
@@ -179,13 +181,15 @@ impl Stage {
     /// Takes away what the subscriber has acknowledged and not delivered yet, to see that the oracle notices.
     pub(super) async fn sabotage(&mut self) -> anyhow::Result<()> {
         self.journal.note("sabotage");
-        hold(&self.api_link, Held::Both);
-        self.subscriber.until("messages wait", |status| status["spool"]["waiting"].as_u64() > Some(0)).await?;
+        self.api.kill()?;
+        // What waits now the API may have stored all the same; what comes from now on it has not.
+        let status = self.subscriber.status().await?;
+        let enough = status["spool"]["waiting"].as_u64().map(|waiting| waiting + SABOTAGED_MIN);
+        self.subscriber.until("messages wait", |status| status["spool"]["waiting"].as_u64() >= enough).await?;
         self.subscriber.process()?.kill()?;
         wipe(&self.subscriber.spool())?;
         self.subscriber.restart()?;
-        release(&self.api_link, true);
-        Ok(())
+        self.api.launch()
     }
 
     fn until_the_subscriber_is_gone(&mut self) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::message::Id;
+use super::order;
 use super::stored::Stored;
 
 /// Examples that are kept of the rows' faults, and as many of the messages'.
@@ -56,7 +57,6 @@ pub fn judge(ledger: &Ledger, stored: &Stored) -> Verdict {
         examples: stored.examples.clone(),
         ..Verdict::default()
     };
-    let mut newest = vec![[0; 3]; ledger.accounts.len()];
     let mut found = Vec::new();
     for id in ledger.ids() {
         let rows = stored.count(id);
@@ -65,12 +65,12 @@ pub fn judge(ledger: &Ledger, stored: &Stored) -> Verdict {
             continue;
         }
         verdict.repeat(ledger, stored, id, &mut found);
-        let newest = &mut newest[id.topic][usize::from(id.qos())];
-        verdict.disordered += u64::from(stored.first(id) < *newest);
-        *newest = stored.first(id).max(*newest);
     }
     for topic in 0..ledger.accounts.len() {
-        verdict.reorder(ledger, stored, topic, &mut found);
+        verdict.disordered += order::against_publishing(ledger, stored, topic);
+        let late = order::against_the_wire(ledger, stored, topic);
+        verdict.reordered += late.len() as u64;
+        found.extend(late);
     }
     found.truncate(EXAMPLES_MAX);
     verdict.examples.extend(found);
@@ -112,23 +112,6 @@ impl Verdict {
         }
     }
 
-    /// Rows in the order of storing must be explained by the order of sending, where one of several sends will do.
-    fn reorder(&mut self, ledger: &Ledger, stored: &Stored, topic: usize, found: &mut Vec<String>) {
-        let ids = (0..ledger.accounts[topic].issued).map(|sequence| Id { topic, sequence });
-        let mut rows: Vec<_> = ids.map(|id| (stored.first(id), id)).filter(|(first, _)| *first > 0).collect();
-        rows.sort_unstable();
-        let mut newest = [(0, 0); 3];
-        for (row, id) in rows {
-            let Some((first, last)) = ledger.accounts[topic].sends(id.sequence) else { continue };
-            let newest = &mut newest[usize::from(id.qos())];
-            if last < newest.0 {
-                self.reordered += 1;
-                found.push(format!("{id}: row {row} comes after row {}, which was sent later", newest.1));
-            }
-            *newest = (*newest).max((first, row));
-        }
-    }
-
     /// Which promises were broken; none if the run passed.
     pub fn failures(&self) -> Vec<String> {
         let counted = [
@@ -149,6 +132,8 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use dados::Dado;
 
     use super::super::message::TOPICS;
@@ -182,11 +167,7 @@ mod tests {
         let payload = id.payload(SEED);
         let (valor, formato) = match String::from_utf8(payload) {
             Ok(text) => (text, None),
-            Err(error) => {
-                use base64::Engine as _;
-                let text = base64::engine::general_purpose::STANDARD.encode(error.into_bytes());
-                (text, Some("base64".to_owned()))
-            }
+            Err(error) => (STANDARD.encode(error.into_bytes()), Some("base64".to_owned())),
         };
         Dado {
             id: 0,
@@ -313,8 +294,7 @@ mod tests {
     #[test]
     fn what_the_wire_showed_counts_too() {
         let (mut ledger, rows) = sound();
-        ledger.stray_acknowledgements = 1;
-        ledger.unreadable = 1;
+        (ledger.stray_acknowledgements, ledger.unreadable) = (1, 1);
         assert_eq!(verdict(&ledger, &rows).failures().len(), 2);
     }
 }
