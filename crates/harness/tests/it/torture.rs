@@ -7,7 +7,7 @@ use harness::torture::{Options, report::Report, run};
 
 use super::Result;
 
-const LENGTH: Duration = Duration::from_secs(15);
+const LENGTH: Duration = Duration::from_secs(20);
 /// What a debug build on a busy machine keeps up with.
 const RATE: u32 = 400;
 
@@ -44,6 +44,12 @@ async fn seed_2_keeps_every_promise() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn seed_3_keeps_every_promise() -> Result {
     passes(3).await
+}
+
+/// Here acknowledgements wait in a half-open link while the subscriber is restarted.
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_8_keeps_every_promise() -> Result {
+    passes(8).await
 }
 
 /// The oracle can fail: a spool that is emptied takes acknowledged messages with it.
