@@ -54,6 +54,8 @@ pub(super) struct Cursor {
     pub(super) installation: Uuid,
     generation: u64,
     progress: Progress,
+    /// A sync has failed: what was written before is nowhere, though the next sync may claim it.
+    doubtful: bool,
 }
 
 impl Cursor {
@@ -65,7 +67,7 @@ impl Cursor {
         match disk::open(&path) {
             Ok(file) => match read(&file, &path)? {
                 Contents { installation, version: VERSION, slot: Some((generation, progress)) } => {
-                    Ok((Self { file, installation, generation, progress }, false))
+                    Ok((Self { file, installation, generation, progress, doubtful: false }, false))
                 }
                 Contents { installation, slot: Some((_, progress)), .. } => {
                     Ok((create(installation, progress)?, false))
@@ -95,7 +97,7 @@ impl Cursor {
         disk::sync(&file)?;
         disk::rename(&draft, path)?;
         disk::sync_dir(dir)?;
-        Ok(Self { file, installation, generation: 1, progress })
+        Ok(Self { file, installation, generation: 1, progress, doubtful: false })
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -112,8 +114,15 @@ impl Cursor {
         Ok(())
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        disk::sync(&self.file)
+    /// Makes what was set durable; after a failure it is written again, since a mere second attempt proves nothing.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if self.doubtful {
+            self.set(self.progress)?;
+        }
+        self.doubtful = true;
+        disk::sync(&self.file)?;
+        self.doubtful = false;
+        Ok(())
     }
 }
 
@@ -237,6 +246,21 @@ mod tests {
         assert_eq!((cursor.progress(), cursor.installation, new), (progress, installation, false));
         cursor.file.write_all_at(b"torn", last).unwrap();
         assert_eq!(Cursor::open(dir.path()).unwrap().0.progress(), Progress { acked: 9, ..progress });
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_slot_is_written_again() {
+        use disk::recorded::{self, Change};
+        let dir = tempfile::tempdir().unwrap();
+        let (mut cursor, _) = Cursor::open(dir.path()).unwrap();
+        moved(&mut cursor, 3);
+        recorded::fail_next_sync(ErrorKind::Other);
+        assert!(cursor.sync().is_err());
+        recorded::start();
+        cursor.sync().unwrap();
+        cursor.sync().unwrap();
+        let changes = recorded::finish();
+        assert!(matches!(changes[..], [Change::Write { .. }, Change::Sync { .. }, Change::Sync { .. }]), "{changes:?}");
     }
 
     #[test]

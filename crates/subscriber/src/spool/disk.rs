@@ -39,6 +39,8 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
 
 /// Makes the file's content durable, with what is needed to read it again (fdatasync(2)).
 pub(super) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    recorded::fault()?;
     file.sync_data()?;
     #[cfg(test)]
     recorded::note(Change::Sync { file: id(file) });
@@ -76,8 +78,9 @@ use recorded::{Change, id};
 pub(super) mod recorded {
     //! What was done to files by this thread, in order, while it is recorded.
 
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::fs::File;
+    use std::io::{self, ErrorKind};
     use std::os::unix::fs::MetadataExt as _;
     use std::path::PathBuf;
 
@@ -94,6 +97,7 @@ pub(super) mod recorded {
     }
 
     thread_local! {
+        static FAULT: Cell<Option<ErrorKind>> = const { Cell::new(None) };
         static CHANGES: RefCell<Option<Vec<Change>>> = const { RefCell::new(None) };
     }
 
@@ -103,6 +107,15 @@ pub(super) mod recorded {
 
     pub(super) fn note(change: Change) {
         CHANGES.with_borrow_mut(|changes| changes.iter_mut().for_each(|changes| changes.push(change.clone())));
+    }
+
+    /// The next sync of this thread fails.
+    pub(in crate::spool) fn fail_next_sync(kind: ErrorKind) {
+        FAULT.set(Some(kind));
+    }
+
+    pub(super) fn fault() -> io::Result<()> {
+        FAULT.take().map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     pub(in crate::spool) fn start() {

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::disk::recorded::Change;
 use super::*;
 use crate::session::{Fingerprint, Note};
 
@@ -164,6 +165,33 @@ fn a_lost_cursor_means_a_new_identity_and_nothing_lost() {
     let (_, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
     assert_ne!(gauge.usage().progress.producer, identity);
     assert_eq!(texts(&mut reader), [(1, "one".into()), (2, "two".into())]);
+}
+
+/// After a failed fsync nobody knows what the disk has: the descriptor is given up, and the frame written anew.
+#[test]
+fn a_failed_sync_stores_nothing_and_the_next_append_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
+    let (mut writer, mut reader, gauge, _) = open(fsync.clone()).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let kept = std::fs::metadata(&path).unwrap().len();
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        disk::recorded::fail_next_sync(kind);
+        let refused = writer.append([Entry::Message(&message("lost"))].into_iter()).unwrap_err();
+        assert!(matches!(&refused, AppendError::Io(error) if error.kind() == kind), "{refused}");
+        assert_eq!(gauge.usage().next_sequence, 2);
+        assert_eq!(texts(&mut reader).iter().filter(|(_, text)| text == "lost").count(), 0);
+    }
+    disk::recorded::start();
+    assert_eq!(append(&mut writer, &["two"]), 2);
+    let changes = disk::recorded::finish();
+    let cut = |change: &Change| matches!(change, Change::SetLen { len, .. } if *len == kept);
+    assert!(matches!(changes[0], Change::Open { .. }), "a new descriptor: {changes:?}");
+    assert!(cut(&changes[1]), "cut back to the last durable byte: {changes:?}");
+    drop((writer, reader, gauge));
+    let (_writer, mut reader, _, recovery) = open(fsync).unwrap();
+    assert_eq!((recovery.torn_bytes, texts(&mut reader)), (0, vec![(1, "one".into()), (2, "two".into())]));
 }
 
 fn held(pkid: u16) -> Entry<'static> {
