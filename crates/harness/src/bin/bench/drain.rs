@@ -1,32 +1,20 @@
-//! `cargo bench-ponte`: drains the same backlog with `mosquitto_sub` and with the whole system, and compares.
+//! Drains the same backlog with `mosquitto_sub` and with the whole system, in turn, and compares.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Parser;
 use harness::broker::mosquitto::{self, Mosquitto};
-use harness::publish::{Outgoing, publish};
+use harness::publish::publish;
 use harness::system::{Api, Subscriber};
 
-const TOPICS: usize = 50;
+use super::{line, message};
+
 const REFERENCE_TOPIC: &str = "bench/#";
 /// Far more than a drain takes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
-
-/// Compares the whole system with `mosquitto_sub` on the same backlog of QoS 1 messages, in turn
-#[derive(Parser)]
-struct Cli {
-    /// Messages in the backlog
-    #[arg(long, default_value_t = 200_000)]
-    messages: usize,
-    /// Rounds; each measures both
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-}
 
 /// One round's figures.
 struct Round {
@@ -36,34 +24,31 @@ struct Round {
     api_kib: u64,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    harness::install_tls();
-    ensure!(mosquitto::installed(), "this bench needs mosquitto");
-    let mut rounds = Vec::new();
-    for round in 1..=cli.rounds {
-        let measured = drain(cli.messages).await?;
+/// Measures both in each round, and prints medians.
+pub(crate) async fn compare(messages: usize, rounds: usize) -> anyhow::Result<()> {
+    let mut measured = Vec::new();
+    for round in 1..=rounds {
+        let figures = drain(messages).await?;
         line(&format!(
             "round {round}: mosquitto_sub {:.2} s, ponte {:.2} s, ratio {:.2}",
-            measured.reference_s,
-            measured.ours_s,
-            measured.reference_s / measured.ours_s
+            figures.reference_s,
+            figures.ours_s,
+            figures.reference_s / figures.ours_s
         ));
-        rounds.push(measured);
+        measured.push(figures);
     }
-    let rate = |seconds: f64| cli.messages as f64 / seconds;
-    let reference = median(rounds.iter().map(|round| rate(round.reference_s)));
-    let ours = median(rounds.iter().map(|round| rate(round.ours_s)));
-    let ratio = median(rounds.iter().map(|round| round.reference_s / round.ours_s));
-    let peak = |kib: fn(&Round) -> u64| rounds.iter().map(kib).max().unwrap_or_default() / 1024;
-    line(&format!("\nbacklog of {} QoS 1 messages of 80 B, medians of {} rounds", cli.messages, cli.rounds));
+    let rate = |seconds: f64| messages as f64 / seconds;
+    let reference = median(measured.iter().map(|round| rate(round.reference_s)));
+    let ours = median(measured.iter().map(|round| rate(round.ours_s)));
+    let ratio = median(measured.iter().map(|round| round.reference_s / round.ours_s));
+    let peak = |kib: fn(&Round) -> u64| measured.iter().map(kib).max().unwrap_or_default() / 1024;
+    line(&format!("\nbacklog of {messages} QoS 1 messages of 80 B, medians of {rounds} rounds"));
     line(&format!("  mosquitto_sub to /dev/null       {reference:>9.0} msg/s"));
     line(&format!("  broker to readable row, fsync on {ours:>9.0} msg/s   {ratio:.2} × mosquitto_sub"));
     line(&format!(
         "  peak resident memory: subscriber {} MiB, API {} MiB",
-        peak(|r| r.subscriber_kib),
-        peak(|r| r.api_kib)
+        peak(|round| round.subscriber_kib),
+        peak(|round| round.api_kib)
     ));
     Ok(())
 }
@@ -81,10 +66,6 @@ async fn drain(messages: usize) -> anyhow::Result<Round> {
     subscriber.process()?.terminate()?;
     run(reference(broker.addr()).arg("-E"))?;
 
-    let message = |number: usize| {
-        let payload = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":{number:0>20}}}"#);
-        Outgoing::new(format!("bench/{}", number % TOPICS), payload, 1)
-    };
     publish(broker.addr(), (0..messages).map(message).collect()).await?;
 
     let began = Instant::now();
@@ -122,9 +103,4 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Standard output is what a bench is for.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
