@@ -1,5 +1,7 @@
 //! `GET /healthz`: the process serves. `GET /readyz`: the writer takes data.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -21,7 +23,7 @@ pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok", produtores: None })
 }
 
-pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Error> {
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     app.ingest.ready().await?;
     Ok(Json(Health { status: "ready", produtores: app.ledger.totals().await }))
 }

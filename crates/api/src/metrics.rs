@@ -1,5 +1,7 @@
 //! What the API counts of itself, and `GET /metrics`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use prometheus_client::collector::Collector;
@@ -142,7 +144,7 @@ impl Collector for Levels {
     }
 }
 
-pub(crate) async fn scrape(State(app): State<App>) -> Response {
+pub(crate) async fn scrape(State(app): State<Arc<App>>) -> Response {
     // Collectors cannot wait: what they tell of the ledger is brought up to date before.
     app.ledger.totals().await;
     app.metrics.answer()

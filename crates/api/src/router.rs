@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{get, post, put};
 use service::metrics::Metrics;
-use service::metrics::http::count;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -21,7 +20,6 @@ use crate::store::Reader;
 use crate::{error, health, metrics, observe};
 
 /// What the handlers share.
-#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) reader: Reader,
@@ -33,7 +31,7 @@ pub(crate) struct App {
 
 pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     let wire_bytes_max = app.body_bytes_max;
-    let counted = app.metrics.clone();
+    let metrics = app.metrics.clone();
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
@@ -42,7 +40,8 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::scrape))
-        .with_state(app)
+        // One counter to raise a request, however much there is in it.
+        .with_state(Arc::new(app))
         // From here on the last layer is the outermost. `write::create` limits the bytes after decompression, their
         // sum over all requests, and the time that a body takes.
         .layer(RequestDecompressionLayer::new())
@@ -50,6 +49,5 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         .layer(from_fn_with_state(hosts, auth::guard))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(map_response(error::uniform))
-        .layer(from_fn(observe::request))
-        .layer(from_fn_with_state(counted, count))
+        .layer(from_fn_with_state(metrics, observe::request))
 }

@@ -1,6 +1,6 @@
 //! `GET /metrics`: what both products count alike, and the answer, in the text form of OpenMetrics.
 //!
-//! - [`mod@http`]: the middleware that counts responses
+//! - [`mod@http`]: answers by method, route and status, and the layer that counts them
 //! - [`process`]: memory, descriptors and processor time of this process
 
 pub mod http;
@@ -38,7 +38,8 @@ impl Metrics {
             ConstGauge::new(1u64),
         );
         registry.register_collector(Box::new(Process::new()));
-        let http = Http::register(&mut registry);
+        let http = Http::default();
+        registry.register_collector(Box::new(http.clone()));
         Self { registry, http }
     }
 

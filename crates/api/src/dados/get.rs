@@ -1,5 +1,7 @@
 //! `GET /dados` and `GET /dados/{id}`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::LINK;
@@ -10,7 +12,7 @@ use super::query;
 use crate::error::Error;
 use crate::router::App;
 
-pub(crate) async fn list(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Response, Error> {
+pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Response, Error> {
     let selection = query::parse(text.as_deref().unwrap_or_default())?;
     let page = app.reader.list(&selection).await?;
     match page.rows.last().filter(|_| page.has_more) {
@@ -19,7 +21,7 @@ pub(crate) async fn list(State(app): State<App>, RawQuery(text): RawQuery) -> Re
     }
 }
 
-pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Dado>, Error> {
+pub(crate) async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Dado>, Error> {
     let id: i64 = id.parse().map_err(|_| Error::bad_id())?;
     app.reader.get(id).await?.map(Json).ok_or_else(|| Error::no_row(id))
 }

@@ -1,5 +1,7 @@
 //! `POST /dados`: parse all of it, hand it to the writer, answer what was stored.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -23,7 +25,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// What a row takes in memory beside its text.
 const ROW_BYTES: usize = 160;
 
-pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Response, Error> {
+pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let form = body::form(&parts.headers)?;
     let marks = Marks::read(&parts.headers)?;

@@ -1,5 +1,7 @@
 //! `GET /produtores` and `GET /produtores/{uuid}`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use dados::Produtor;
@@ -13,13 +15,13 @@ use crate::store::Kept;
 /// Producers that one answer has at most, and where the client does not say.
 const LIMIT_MAX: u32 = 1000;
 
-pub(crate) async fn list(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Json<Vec<Produtor>>, Error> {
+pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Json<Vec<Produtor>>, Error> {
     let limit = limit(text.as_deref().unwrap_or_default())?;
     let kept = app.reader.producers(limit).await?;
     Ok(Json(kept.into_iter().map(Kept::ledger).collect()))
 }
 
-pub(crate) async fn one(State(app): State<App>, Path(uuid): Path<String>) -> Result<Json<Produtor>, Error> {
+pub(crate) async fn one(State(app): State<Arc<App>>, Path(uuid): Path<String>) -> Result<Json<Produtor>, Error> {
     let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
     let kept = app.reader.producer(uuid).await?.ok_or_else(|| Error::no_producer(uuid))?;
     Ok(Json(kept.ledger()))

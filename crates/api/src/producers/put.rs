@@ -1,5 +1,7 @@
 //! `PUT /produtores/{uuid}`: a producer says what it has received, and learns what the API makes of it.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use dados::Produtor;
@@ -12,7 +14,7 @@ use crate::error::Error;
 use crate::router::App;
 
 pub(crate) async fn report(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path(uuid): Path<String>,
     request: Request,
 ) -> Result<Json<Produtor>, Error> {

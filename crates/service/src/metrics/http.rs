@@ -1,31 +1,27 @@
-//! Counts responses by method, route and status, and how long they took.
+//! Counts answers by method, route and status, and how long they took: one look-up and a few atomics a request.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 use super::Metrics;
 
 /// Upper bounds of the latency's buckets: from an answer out of memory to one that waited for a slow disk.
-const LATENCY_BUCKETS_S: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-
-#[derive(Debug)]
-pub(super) struct Http {
-    responses: Family<Labels, Counter>,
-    latency: Family<Labels, Histogram, fn() -> Histogram>,
-}
+const LATENCY_BUCKETS_S: [f64; BUCKETS] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, f64::INFINITY];
+const BUCKETS: usize = 15;
 
 /// Whatever clients send, there are only so many of these: methods of HTTP, routes of ours, statuses that we answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,30 +61,83 @@ impl EncodeLabelValue for Route {
     }
 }
 
-impl Http {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let new: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS_S);
-        let http = Self { responses: Family::default(), latency: Family::new_with_constructor(new) };
-        registry.register("ponte_http_responses", "Answers by method, route and status", http.responses.clone());
-        registry.register_with_unit(
-            "ponte_http_response_duration",
-            "From a request's head to its answer's",
-            Unit::Seconds,
-            http.latency.clone(),
-        );
-        http
+/// The answers of one method, route and status.
+#[derive(Debug, Default)]
+struct Answers {
+    by_latency: [AtomicU64; BUCKETS],
+    total_us: AtomicU64,
+}
+
+impl Answers {
+    fn observe(&self, elapsed: Duration) {
+        let elapsed_s = elapsed.as_secs_f64();
+        let bucket = LATENCY_BUCKETS_S.iter().position(|bound| elapsed_s <= *bound).unwrap_or(BUCKETS - 1);
+        self.by_latency[bucket].fetch_add(1, Ordering::Relaxed);
+        self.total_us.fetch_add(elapsed.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn buckets(&self) -> [(f64, u64); BUCKETS] {
+        std::array::from_fn(|bucket| (LATENCY_BUCKETS_S[bucket], self.by_latency[bucket].load(Ordering::Relaxed)))
     }
 }
 
-/// The layer, to be laid outermost: counts every answer that a handler or another layer gives.
+/// All answers. A request takes the lock for writing only when it is the first of its kind.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Http {
+    answers: Arc<RwLock<HashMap<Labels, Answers>>>,
+}
+
+impl Http {
+    fn observe(&self, labels: Labels, elapsed: Duration) {
+        let known = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answers) = known.get(&labels) {
+            return answers.observe(elapsed);
+        }
+        drop(known);
+        self.answers.write().unwrap_or_else(PoisonError::into_inner).entry(labels).or_default().observe(elapsed);
+    }
+}
+
+impl Collector for Http {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        let taken: Vec<_> = answers
+            .iter()
+            .map(|(labels, answers)| {
+                let buckets = answers.buckets();
+                let count = buckets.iter().map(|(_, count)| count).sum::<u64>();
+                (labels, buckets, count, answers.total_us.load(Ordering::Relaxed))
+            })
+            .collect();
+        let help = "Answers by method, route and status";
+        let mut family = encoder.encode_descriptor("ponte_http_responses", help, None, MetricType::Counter)?;
+        for (labels, _, count, _) in &taken {
+            family.encode_family(*labels)?.encode_counter::<NoLabelSet, u64, f64>(count, None)?;
+        }
+        let help = "From a request's head to its answer's";
+        let (name, unit) = ("ponte_http_response_duration", Some(&Unit::Seconds));
+        let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        for (labels, buckets, count, total_us) in &taken {
+            let total_s = *total_us as f64 / 1e6;
+            family.encode_family(*labels)?.encode_histogram::<NoLabelSet>(total_s, *count, buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Metrics {
+    /// Counts an answer, for a program whose outermost layer measures by itself; `route` is its extension of the request.
+    pub fn observe(&self, method: &Method, route: Option<MatchedPath>, status: StatusCode, elapsed: Duration) {
+        self.http.observe(Labels { method: known(method), route: Route(route), status: status.as_u16() }, elapsed);
+    }
+}
+
+/// The layer for all other programs, to be laid outermost: counts every answer that a handler or another layer gives.
 pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = known(request.method());
-    let route = Route(request.extensions().get::<MatchedPath>().cloned());
+    let (method, route) = (request.method().clone(), request.extensions().get().cloned());
     let response = next.run(request).await;
-    let labels = Labels { method, route, status: response.status().as_u16() };
-    metrics.http.responses.get_or_create(&labels).inc();
-    metrics.http.latency.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
+    metrics.observe(&method, route, response.status(), started.elapsed());
     response
 }
 
@@ -105,5 +154,21 @@ fn known(method: &Method) -> &'static str {
         "TRACE" => "TRACE",
         "PATCH" => "PATCH",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_in_the_first_bucket_that_holds_it() {
+        let answers = Answers::default();
+        for ms in [0, 1, 2, 1000, 60_000] {
+            answers.observe(Duration::from_millis(ms));
+        }
+        let filled: Vec<(f64, u64)> = answers.buckets().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(0.0005, 1), (0.001, 1), (0.0025, 1), (1.0, 1), (f64::INFINITY, 1)]);
+        assert_eq!(answers.total_us.load(Ordering::Relaxed), 61_003_000);
     }
 }
