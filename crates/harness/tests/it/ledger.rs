@@ -81,6 +81,38 @@ async fn a_database_put_back_from_a_copy_shows_as_a_gap() -> Result {
     Ok(())
 }
 
+/// What a kill -9, or a copy by an operator's hand, leaves at any moment: the database and its log as they are while the API is frozen.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_even_at_any_moment() -> Result {
+    const COPIES: usize = 6;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    let mut publishing = tokio::task::JoinSet::new();
+    publishing.spawn(publish(system.broker.addr(), numbered("fluxo", 0, 60_000, 1)));
+    let mut copies = Vec::new();
+    for copy in 1..=COPIES {
+        system.api.rows().stored(copy as i64 * 1_500).await?;
+        let dir = tempfile::tempdir_in(system.dir.path())?;
+        system.api.process()?.signal("STOP")?;
+        for suffix in ["", "-wal"] {
+            let from = format!("{}{suffix}", system.api.database().display());
+            fs::copy(&from, dir.path().join(format!("dados.db{suffix}")))?;
+        }
+        system.api.process()?.signal("CONT")?;
+        copies.push(dir);
+    }
+    publishing.join_next().await.expect("one task")??;
+    for (before, dir) in copies.iter().enumerate() {
+        let api = Api::start(dir.path()).await?;
+        let values = api.rows().values("fluxo").await?;
+        assert!(values.len() >= (before + 1) * 1_500, "what was readable is in the copy: {}", values.len());
+        assert_eq!(values, numbers(0, values.len()), "a prefix, without a gap");
+        let ledger = &api.rows().producers().await?[0];
+        let count = values.len() as u64;
+        assert_eq!((ledger.armazenadas, ledger.ultima_sequencia, ledger.faltando), (count, count, 0));
+    }
+    Ok(())
+}
+
 fn copy_dir(from: &Path, to: &Path) -> Result {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

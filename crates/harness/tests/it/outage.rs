@@ -94,6 +94,8 @@ async fn an_api_that_is_away_for_fifty_thousand_messages_misses_none() -> Result
     assert!(status["api"]["fault"].is_string(), "the outage is visible: {status}");
     system.api.restart().await?;
     assert_eq!(system.delivered("fluxo").await?, numbers(0, COUNT), "complete, in order, once");
+    let kib = system.subscriber.process()?.resident_kib_max()?;
+    assert!(kib <= 128 << 10, "what waits is on the disk, not in memory: {kib} KiB");
     assert_eq!(system.subscriber.status().await?["api"]["fault"], serde_json::Value::Null);
     Ok(())
 }
