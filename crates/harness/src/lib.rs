@@ -1,6 +1,7 @@
 //! Runs the whole system, for the demo, the benches and the tests with real processes.
 //!
 //! - [`binaries`]: builds the two products and finds them
+//! - [`disk`]: a small one that can be full
 //! - [`process`]: a child process with its log, killed when dropped
 //! - [`broker`]: brokers to run it against
 //! - [`system`]: the API and the subscriber as processes, on free ports and fresh directories
@@ -14,6 +15,7 @@
 pub mod binaries;
 pub mod broker;
 pub mod certs;
+pub mod disk;
 pub mod process;
 pub mod proxy;
 pub mod publish;

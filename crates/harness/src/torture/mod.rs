@@ -3,13 +3,12 @@
 //!
 //! - [`message`]: what is sent, composed of a seed and an id; [`traffic`]: who sends it
 //! - [`schedule`]: what goes wrong and when, a pure function of the seed
-//! - `stage`: the system, and what each fault does to it; [`disk`]: a disk that can be full; `journal`: what was done
+//! - `stage`: the system, and what each fault does to it; `journal`: what was done
 //! - [`wire`]: listens between broker and subscriber; [`ledger`]: what was promised to whom
 //! - `settle`: everything must come to rest; [`stored`]: what the API shows then; [`verdict`] and `order`: the
 //!   comparison
 //! - [`memory`], [`report`]: what the run was like
 
-pub mod disk;
 mod journal;
 pub mod ledger;
 pub mod memory;

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use tokio::task::block_in_place;
 
 use super::Options;
-use super::disk::Disk;
 use super::journal::Journal;
 use super::ledger::Shared;
 use super::memory::Curve;
@@ -17,6 +16,7 @@ use super::traffic::Traffic;
 use super::wire::Wire;
 use crate::PATIENCE;
 use crate::broker::mosquitto::{self, Mosquitto};
+use crate::disk::Disk;
 use crate::proxy::Proxy;
 use crate::system::{Api, Subscriber};
 

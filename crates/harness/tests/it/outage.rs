@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 
 use harness::broker::mosquitto::Options;
+use harness::disk::Disk;
 use harness::proxy::Proxy;
 use harness::publish::{Outgoing, numbered, publish};
 use harness::system::{Api, Subscriber};
@@ -281,8 +282,12 @@ async fn a_full_spool_stops_acknowledging_and_goes_on_by_itself() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_spool_loses_nothing() -> Result {
     const COUNT: usize = 8_000;
-    let Some(disk) = SmallDisk::mount("1m")? else { return Ok(()) };
-    let spool = disk.0.path().join("spool").display().to_string();
+    let dir = tempfile::tempdir()?;
+    let Some(_disk) = Disk::mount(dir.path(), 1 << 20)? else {
+        harness::skipped("no small file system can be mounted");
+        return Ok(());
+    };
+    let spool = dir.path().join("spool").display().to_string();
     let Some(mut system) = System::start(&[("SPOOL_DIR", &spool)]).await? else { return Ok(()) };
     system.api.kill()?;
     let message = |number: usize| Outgoing::new("fluxo", format!("{number:0>200}"), 1);
@@ -300,29 +305,4 @@ async fn a_full_disk_under_the_spool_loses_nothing() -> Result {
     system.subscriber.until("it is well again", |status| status["ready"] == true).await?;
     system.subscriber.process()?.terminate()?;
     Ok(())
-}
-
-/// A small file system of its own, gone when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Result<Option<Self>> {
-        let dir = tempfile::tempdir()?;
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(dir.path())
-            .output()?;
-        if mounted.status.success() {
-            return Ok(Some(Self(dir)));
-        }
-        let why = String::from_utf8_lossy(&mounted.stderr);
-        harness::skipped(&format!("no small file system can be mounted: {}", why.trim()));
-        Ok(None)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
 }
