@@ -238,6 +238,7 @@ impl Forwarder {
         while let Err(fault) = self.quarantine.add(self.progress().producer, message, refusal) {
             self.failed(format!("the quarantine cannot be written: {fault}"), None).await;
         }
+        self.quarantine.count(&self.gauge, &self.status);
         warn!(
             sequence = message.sequence,
             status = refusal.status,

@@ -118,6 +118,17 @@ impl Quarantine {
         Ok(size)
     }
 
+    /// Tells the spool and the status how large it is now.
+    pub(super) fn count(&self, gauge: &Gauge, status: &Status) {
+        match self.size() {
+            Ok((messages, bytes)) => {
+                gauge.set_quarantine_bytes(bytes);
+                status.quarantined(messages);
+            }
+            Err(error) => warn!(%error, "the quarantine cannot be counted"),
+        }
+    }
+
     fn path(&self, sequence: u64) -> PathBuf {
         self.dir.join(format!("{sequence:020}{SUFFIX}"))
     }
@@ -149,13 +160,7 @@ impl Quarantine {
 pub async fn watch(quarantine: Quarantine, gauge: Gauge, status: Arc<Status>, token: CancellationToken) {
     let mut tick = interval(WATCH_INTERVAL);
     while token.run_until_cancelled(tick.tick()).await.is_some() {
-        match quarantine.size() {
-            Ok((messages, bytes)) => {
-                gauge.set_quarantine_bytes(bytes);
-                status.quarantined(messages);
-            }
-            Err(error) => warn!(%error, "the quarantine cannot be counted"),
-        }
+        quarantine.count(&gauge, &status);
     }
 }
 
