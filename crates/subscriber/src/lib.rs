@@ -57,8 +57,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     }
     let status = Status::new(gauge.clone());
     let quarantine = Quarantine::of_spool(&config.spool.dir);
-    let forwarder = Forwarder::new(reader, gauge.clone(), &config.api, quarantine.clone(), status.clone())?;
     let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(gauge.installation()));
+    let forwarder = Forwarder::new(reader, gauge.clone(), &config.api, quarantine.clone(), status.clone(), &client_id)?;
     let (inbound, subscriptions) = (writer.inbound().clone(), Subscriptions::open(&config.spool.dir));
     let connection = mqtt::Connection::new(&config.mqtt, &client_id, inbound, subscriptions, status.clone())?;
     let gate = connection.gate();

@@ -39,6 +39,7 @@ async fn the_sum_comes_out_even_over_quarantine_outages_and_restarts() -> Result
     let ledger = until(&api, "all are accounted for", settled).await?;
     assert_eq!((ledger.armazenadas, ledger.quarentena, ledger.danificadas, ledger.faltando), (1_000, 2, 0, 0));
     assert_eq!((ledger.recebidas, ledger.ultima_sequencia), (1_002, 1_001));
+    assert!(ledger.nome.is_some_and(|name| name.starts_with("ponte-")), "the client id");
 
     api.kill()?;
     publish(broker.addr(), numbered("casa", 1_000, 500, 1)).await?;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dados::Relato;
+use dados::produtor::NAME_BYTES_MAX;
 use service::Fatal;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ pub struct Forwarder {
     client: Client,
     quarantine: Quarantine,
     status: Arc<Status>,
+    /// For people who read the ledger.
+    name: Option<String>,
     /// Read from the spool, not yet posted.
     queue: Queue,
     /// The highest sequence that may have reached the API.
@@ -77,15 +80,18 @@ enum Posted {
 }
 
 impl Forwarder {
-    /// Prepares the HTTP client; no traffic yet.
+    /// Prepares the HTTP client; no traffic yet. The API's ledger shows the client id, as far as it is fit for people.
     pub fn new(
         reader: Reader,
         gauge: Gauge,
         api: &Api,
         quarantine: Quarantine,
         status: Arc<Status>,
+        client_id: &str,
     ) -> Result<Self, Fatal> {
+        let is_fit = client_id.len() <= NAME_BYTES_MAX && !client_id.contains(char::is_control);
         Ok(Self {
+            name: is_fit.then(|| client_id.to_owned()),
             reader,
             gauge,
             client: Client::new(api)?,
@@ -305,7 +311,7 @@ impl Forwarder {
             confirmadas: acked - base,
             quarentena: quarantined,
             danificadas: damaged,
-            nome: None,
+            nome: self.name.clone(),
         }
     }
 
