@@ -249,8 +249,8 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
             }
             torn_bytes = found.torn_bytes;
             segment.durable_bytes = found.sound_bytes;
-            next_sequence = next_sequence.max(found.next_sequence);
         }
+        next_sequence = next_sequence.max(found.next_sequence);
     }
     let oldest = segments.front().map_or(next_sequence, |segment| segment.first_sequence);
     begin(&mut cursor, is_new, oldest, next_sequence).map_err(|error| fault(&dir, error))?;

@@ -215,7 +215,11 @@ fn a_rotation_that_failed_loses_nothing_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let settings = after_a_rotation_that_failed(dir.path());
     let (_writer, mut reader, _, recovery) = open(settings).unwrap();
-    assert_eq!((recovery.waiting, texts(&mut reader)), (1, vec![(3, "three".into())]), "it was acknowledged to the broker");
+    assert_eq!(
+        (recovery.waiting, texts(&mut reader)),
+        (1, vec![(3, "three".into())]),
+        "it was acknowledged to the broker"
+    );
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub struct Writer {
     active: Active,
     buffer: BytesMut,
     checkpoint: Checkpoint,
+    /// A rotation has begun and failed. It must be completed before anything is appended: the disk may have the new segment
+    /// or its checkpoint already, and at the next start nothing would be looked for behind them in the old one.
+    rotating: bool,
     /// The state of QoS 2 as the disk has it.
     durable: Inbound,
 }
@@ -59,7 +62,7 @@ impl Writer {
             offset: last.map_or(0, |last| last.durable_bytes),
             file: None,
         };
-        let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, durable };
+        let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, rotating: false, durable };
         match last {
             Some(_) => writer.mend()?,
             None => writer.begin_segment(next_sequence)?,
@@ -139,8 +142,8 @@ impl Writer {
         };
         let drained = self.shared.drained();
         let full = bytes + size > bytes_max;
-        let rotate = self.active.offset > 0
-            && (self.active.offset + size > self.shared.segment_bytes_max() || (full && drained));
+        let due = self.active.offset + size > self.shared.segment_bytes_max() || (full && drained);
+        let rotate = self.rotating || (self.active.offset > 0 && due);
         if full && !(rotate && drained) {
             return Err(AppendError::Full { bytes_max });
         }
@@ -160,8 +163,10 @@ impl Writer {
         if self.active.offset > 0 && first_sequence == self.active.first_sequence {
             return self.empty_segment();
         }
+        self.rotating = true;
         let file = segment::create(&self.shared.settings.dir, first_sequence, self.shared.sync_wanted())?;
         self.checkpoint.save(&self.durable, first_sequence)?;
+        self.rotating = false;
         self.active = Active { first_sequence, offset: 0, file: Some(file) };
         self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, durable_bytes: 0 });
         Ok(())
