@@ -40,7 +40,7 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
 /// Makes the file's content durable, with what is needed to read it again (fdatasync(2)).
 pub(super) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    recorded::fault()?;
+    recorded::fault(file)?;
     file.sync_data()?;
     #[cfg(test)]
     recorded::note(Change::Sync { file: id(file) });
@@ -87,13 +87,34 @@ pub(super) mod recorded {
     /// A file is known by its inode's number, which another may have after it is removed and closed.
     #[derive(Clone, Debug)]
     pub(in crate::spool) enum Change {
-        Open { path: PathBuf, file: u64 },
-        Write { file: u64, offset: u64, bytes: Vec<u8> },
-        SetLen { file: u64, len: u64 },
-        Sync { file: u64 },
+        Open {
+            path: PathBuf,
+            file: u64,
+        },
+        Write {
+            file: u64,
+            offset: u64,
+            bytes: Vec<u8>,
+        },
+        SetLen {
+            file: u64,
+            len: u64,
+        },
+        Sync {
+            file: u64,
+        },
+        /// What was written since the last one may be anywhere, and no later sync brings it to the disk.
+        FailedSync {
+            file: u64,
+        },
         SyncDir,
-        Rename { from: PathBuf, to: PathBuf },
-        Remove { path: PathBuf },
+        Rename {
+            from: PathBuf,
+            to: PathBuf,
+        },
+        Remove {
+            path: PathBuf,
+        },
     }
 
     thread_local! {
@@ -114,8 +135,10 @@ pub(super) mod recorded {
         FAULT.set(Some(kind));
     }
 
-    pub(super) fn fault() -> io::Result<()> {
-        FAULT.take().map_or(Ok(()), |kind| Err(kind.into()))
+    pub(super) fn fault(file: &File) -> io::Result<()> {
+        let Some(kind) = FAULT.take() else { return Ok(()) };
+        note(Change::FailedSync { file: id(file) });
+        Err(kind.into())
     }
 
     pub(in crate::spool) fn start() {
@@ -128,6 +151,7 @@ pub(super) mod recorded {
     }
 
     pub(in crate::spool) fn finish() -> Vec<Change> {
+        FAULT.set(None);
         CHANGES.take().unwrap_or_default()
     }
 }

@@ -244,14 +244,14 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
         let path = segment::path(&dir, segment.first_sequence);
         let found = segment::scan(&path, segment.first_sequence, &mut durable).map_err(|error| fault(&path, error))?;
         if Some(segment.first_sequence) == last_sequence {
-            if found.torn_bytes > 0 {
-                segment::cut(&path, found.sound_bytes).map_err(|error| fault(&path, error))?;
-            }
+            segment::settle(&path, &found).map_err(|error| fault(&path, error))?;
             torn_bytes = found.torn_bytes;
             segment.durable_bytes = found.sound_bytes;
         }
         next_sequence = next_sequence.max(found.next_sequence);
     }
+    // An earlier run may have ended between making a file and making its name durable.
+    disk::sync_dir(&dir).map_err(|error| fault(&dir, error))?;
     let oldest = segments.front().map_or(next_sequence, |segment| segment.first_sequence);
     begin(&mut cursor, is_new, oldest, next_sequence).map_err(|error| fault(&dir, error))?;
     let shared = Arc::new(Shared {

@@ -40,7 +40,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn apply(&mut self, change: &Change) {
+    fn apply(&mut self, change: &Change, random: &mut fastrand::Rng) {
         match change {
             Change::Open { path, file } => {
                 let now = self.names_now();
@@ -57,6 +57,10 @@ impl Disk {
             Change::Sync { file } => {
                 let (content, unsynced) = &mut self.files[self.by_inode[file]];
                 unsynced.drain(..).for_each(|change| write(content, &change, |_| true));
+            }
+            Change::FailedSync { file } => {
+                let (content, unsynced) = &mut self.files[self.by_inode[file]];
+                unsynced.drain(..).for_each(|change| write(content, &change, |_| random.bool()));
             }
             Change::SyncDir => {
                 self.names = self.names_now();
@@ -147,6 +151,8 @@ enum Step {
     Verify,
     Rename,
     Restart,
+    /// The next sync fails.
+    Fault(bool),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -157,6 +163,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Verify),
         1 => Just(Step::Rename),
         1 => Just(Step::Restart),
+        3 => any::<bool>().prop_map(Step::Fault),
     ]
 }
 
@@ -182,7 +189,7 @@ fn history(dir: &Path, steps: &[Step]) -> (Vec<Change>, Vec<(usize, Promise)>) {
     recorded::start();
     let mut spool = Some(open(settings.clone()).unwrap());
     let mut promises = vec![(recorded::count(), Promise::Renamed(spool.as_ref().unwrap().2.usage().progress.producer))];
-    let mut pkid = 0;
+    let (mut pkid, mut failed) = (0, None);
     for step in steps {
         let (writer, reader, gauge, _) = spool.as_mut().unwrap();
         let mut promise = |promise| promises.push((recorded::count(), promise));
@@ -193,34 +200,52 @@ fn history(dir: &Path, steps: &[Step]) -> (Vec<Change>, Vec<(usize, Promise)>) {
                 let held = Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: true };
                 promise(Promise::Begun { messages: messages.clone(), notes: vec![held] });
                 let entries = [Entry::Note(held)].into_iter().chain(messages.iter().map(Entry::Message));
-                if writer.append(entries).is_ok() {
+                failed = writer.append(entries).is_err().then_some((*count as u64, held));
+                if failed.is_none() {
                     promise(Promise::Kept);
                 }
             }
             Step::Release => {
                 let note = Note::Released { pkid };
                 promise(Promise::Begun { messages: Vec::new(), notes: vec![note] });
-                writer.append([Entry::Note(note)].into_iter()).unwrap();
-                promise(Promise::Kept);
+                failed = writer.append([Entry::Note(note)].into_iter()).is_err().then_some((0, note));
+                if failed.is_none() {
+                    promise(Promise::Kept);
+                }
             }
             Step::Deliver => {
                 while reader.try_next().unwrap().is_some() {}
                 let last = gauge.usage().next_sequence - 1;
                 promise(Promise::Delivered(last));
-                reader.ack(last).unwrap();
+                let _ = reader.ack(last);
             }
-            Step::Verify => reader.verified().unwrap(),
+            Step::Verify => drop(reader.verified()),
             Step::Rename => {
                 // The API has everything before, as it does where a name is changed.
                 let next = gauge.usage().next_sequence;
                 promise(Promise::Delivered(next - 1));
                 promise(Promise::RenameBegun);
-                let producer = reader.rename(next).unwrap();
+                // As the forwarder does: until it is done.
+                let producer = reader.rename(next).or_else(|_| reader.rename(next)).unwrap();
                 promise(Promise::Renamed(producer));
             }
             Step::Restart => {
+                let before = (gauge.usage().next_sequence, writer.inbound().clone());
                 drop(spool.take());
-                spool = Some(open(settings.clone()).unwrap());
+                let reopened = open(settings.clone()).or_else(|_| open(settings.clone())).unwrap();
+                // What could not be made durable may be found, and is promised from then on.
+                if let Some((count, note)) = failed.take() {
+                    let mut with = before.1;
+                    with.apply(note);
+                    let found = (reopened.2.usage().next_sequence, reopened.0.inbound());
+                    if found == (before.0 + count, &with) {
+                        promises.push((recorded::count(), Promise::Kept));
+                    }
+                }
+                spool = Some(reopened);
+            }
+            Step::Fault(full) => {
+                recorded::fail_next_sync(if *full { ErrorKind::StorageFull } else { ErrorKind::Other });
             }
         }
     }
@@ -245,8 +270,8 @@ struct Expected {
     /// By sequence, from 1 on.
     messages: Vec<Message>,
     kept: usize,
-    /// Begun and not kept.
-    in_flight: (Vec<Message>, Vec<Note>),
+    /// Begun since, and not kept: one of them may be there.
+    in_flight: Vec<(Vec<Message>, Vec<Note>)>,
     delivered: u64,
     inbound: Inbound,
     producer: Option<Uuid>,
@@ -258,9 +283,10 @@ impl Expected {
         let mut expected = Self::default();
         for (_, promise) in promises.iter().take_while(|(at, _)| *at <= cut) {
             match promise.clone() {
-                Promise::Begun { messages, notes } => expected.in_flight = (messages, notes),
+                Promise::Begun { messages, notes } => expected.in_flight.push((messages, notes)),
                 Promise::Kept => {
-                    let (messages, notes) = std::mem::take(&mut expected.in_flight);
+                    let (messages, notes) = expected.in_flight.pop().expect("begun before");
+                    expected.in_flight.clear();
                     expected.messages.extend(messages);
                     notes.into_iter().for_each(|note| expected.inbound.apply(note));
                     expected.kept = expected.messages.len();
@@ -280,11 +306,16 @@ impl Expected {
     fn check(&self, dir: &Path) -> Result<(), String> {
         let settings = Settings { dir: dir.to_owned(), bytes_max: 64 << 10, durability: Durability::Write };
         let (mut writer, mut reader, gauge, _) = open(settings).map_err(|error| error.to_string())?;
-        let all: Vec<_> = self.messages.iter().chain(&self.in_flight.0).collect();
         let mut found = Vec::new();
         while let Some(frame) = reader.try_next().map_err(|error| error.to_string())? {
             for (sequence, message) in (frame.first_sequence..).zip(frame.messages) {
-                if all.get(sequence as usize - 1) != Some(&&message) {
+                let index = sequence as usize - 1;
+                let of_a_try = |(messages, _): &(Vec<Message>, _)| messages.get(index - self.kept) == Some(&message);
+                let is_known = match self.messages.get(index) {
+                    Some(kept) => *kept == message,
+                    None => self.in_flight.iter().any(of_a_try),
+                };
+                if !is_known {
                     return Err(format!("{sequence} is not what was stored under it"));
                 }
                 found.push(sequence);
@@ -301,9 +332,12 @@ impl Expected {
         if !self.renaming && self.producer.is_some_and(|producer| producer != usage.progress.producer) {
             return Err("another producer".into());
         }
-        let mut with_in_flight = self.inbound.clone();
-        self.in_flight.1.iter().for_each(|note| with_in_flight.apply(*note));
-        if *writer.inbound() != self.inbound && *writer.inbound() != with_in_flight {
+        let with = |(_, notes): &(_, Vec<Note>)| {
+            let mut inbound = self.inbound.clone();
+            notes.iter().for_each(|note| inbound.apply(*note));
+            inbound == *writer.inbound()
+        };
+        if *writer.inbound() != self.inbound && !self.in_flight.iter().any(with) {
             return Err(format!("the session is {:?} instead of {:?}", writer.inbound(), self.inbound));
         }
         let first =
@@ -326,7 +360,7 @@ proptest! {
         for _ in 0..CUTS {
             let cut = random.usize(opened..=changes.len());
             let mut disk = Disk::default();
-            changes[..cut].iter().for_each(|change| disk.apply(change));
+            changes[..cut].iter().for_each(|change| disk.apply(change, &mut random));
             for share in [0.0, 0.5, 1.0] {
                 let left = scratch();
                 disk.cut(left.path(), share, &mut random);

@@ -78,6 +78,8 @@ pub(super) struct Scanned {
     /// What follows it: a torn write.
     pub(super) torn_bytes: u64,
     pub(super) next_sequence: u64,
+    /// Where the last sound frame begins, and its bytes.
+    pub(super) last: Option<(u64, Bytes)>,
 }
 
 /// Reads a segment, and applies the notes of its frames.
@@ -88,6 +90,7 @@ pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> i
     let end = file.metadata()?.len();
     let mut at = 0;
     let mut next_sequence = first_sequence;
+    let mut last = None;
     while at < end {
         match look(&file, at, end)? {
             Found::Frame(bytes, extent) => {
@@ -95,19 +98,25 @@ pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> i
                     frame.notes.into_iter().for_each(|note| inbound.apply(note));
                 }
                 next_sequence = extent.first_sequence + extent.count;
+                last = Some((at, bytes));
                 at += extent.bytes as u64;
             }
             Found::Damage { bytes, followed: true } => at += bytes.len() as u64,
             Found::Damage { followed: false, .. } => break,
         }
     }
-    Ok(Scanned { sound_bytes: at, torn_bytes: end - at, next_sequence })
+    Ok(Scanned { sound_bytes: at, torn_bytes: end - at, next_sequence, last })
 }
 
-/// Cuts a torn write off, durably.
-pub(super) fn cut(path: &Path, sound_bytes: u64) -> io::Result<()> {
+/// Makes what a scan has found durable: cuts a torn write off, and writes the last frame again. Its sync may have failed before
+/// the program ended; then it is read from the page cache, and a sync alone would claim it without writing it. The
+/// frames before it were synced, or cut off, before the next one came.
+pub(super) fn settle(path: &Path, scanned: &Scanned) -> io::Result<()> {
     let file = disk::open(path)?;
-    disk::set_len(&file, sound_bytes)?;
+    disk::set_len(&file, scanned.sound_bytes)?;
+    if let Some((offset, frame)) = &scanned.last {
+        disk::write(&file, frame, *offset)?;
+    }
     disk::sync(&file)
 }
 
