@@ -194,6 +194,38 @@ fn a_failed_sync_stores_nothing_and_the_next_append_goes_on() {
     assert_eq!((recovery.torn_bytes, texts(&mut reader)), (0, vec![(1, "one".into()), (2, "two".into())]));
 }
 
+/// A rotation that fails half-way: the next segment's file is there, but nothing begins with it; then a smaller message
+/// still fits into the segment before. Gives what the spool was opened with.
+fn after_a_rotation_that_failed(dir: &Path) -> Settings {
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir) };
+    let (mut writer, mut reader, ..) = open(fsync.clone()).unwrap();
+    let big = "x".repeat(50_000);
+    append(&mut writer, &[&big]);
+    append(&mut writer, &[&big]);
+    texts(&mut reader);
+    reader.ack(2).unwrap();
+    disk::recorded::fail_next_sync(ErrorKind::Other);
+    writer.append([Entry::Message(&message(&big))].into_iter()).unwrap_err();
+    assert_eq!(append(&mut writer, &["three"]), 3);
+    fsync
+}
+
+#[test]
+fn a_rotation_that_failed_loses_nothing_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = after_a_rotation_that_failed(dir.path());
+    let (_writer, mut reader, _, recovery) = open(settings).unwrap();
+    assert_eq!((recovery.waiting, texts(&mut reader)), (1, vec![(3, "three".into())]), "it was acknowledged to the broker");
+}
+
+#[test]
+fn a_rotation_that_failed_gives_no_sequence_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = after_a_rotation_that_failed(dir.path());
+    let (mut writer, ..) = open(settings).unwrap();
+    assert_eq!(append(&mut writer, &["four"]), 4, "the API would take it for a repetition of 3");
+}
+
 fn held(pkid: u16) -> Entry<'static> {
     Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false })
 }
