@@ -285,6 +285,35 @@ fn notes_alone_fill_no_spool() {
     assert_eq!(texts(&mut reader), [(1, "after".into())]);
 }
 
+/// The writer empties a segment of nothing but notes while the reader, who is a little behind, is in it.
+#[test]
+fn a_segment_that_begins_anew_is_no_damage_to_its_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Settings { bytes_max: 2 << 10, ..settings(dir.path()) };
+    let (mut writer, mut reader, ..) = open(small).unwrap();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let (faults, read) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (mut faults, mut read) = (Vec::new(), Vec::new());
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                match reader.try_next() {
+                    Ok(frame) => read.extend(frame.map(|frame| frame.first_sequence)),
+                    Err(fault) => faults.push(fault.to_string()),
+                }
+            }
+            (faults, read)
+        });
+        for _ in 0..5_000 {
+            writer.append([held(7)].into_iter()).unwrap();
+            writer.append([released(7)].into_iter()).unwrap();
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        reading.join().unwrap()
+    });
+    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+    assert_eq!((faults.first(), faults.len(), aside, read), (None, 0, 0, vec![]), "errors, files in corrupt/, frames");
+}
+
 #[test]
 fn damaged_messages_are_counted_once_the_cursor_has_passed_them() {
     let dir = tempfile::tempdir().unwrap();
