@@ -121,6 +121,24 @@ fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
     assert_eq!(aside.len(), 1, "the damaged frame is kept for a person to look at");
 }
 
+/// A payload is anybody's: what a torn frame holds of it is no frame of ours.
+#[test]
+fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["kept"]);
+    let mut forged = bytes::BytesMut::new();
+    frame::encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
+    let carrier = Message { payload: forged.freeze(), ..message("") };
+    writer.append([Entry::Message(&carrier), Entry::Message(&message("torn"))].into_iter()).unwrap();
+    drop((writer, reader, gauge));
+    let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "kept".into())]);
+    assert_eq!(append(&mut writer, &["next"]), 2);
+}
+
 #[test]
 fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
     let dir = tempfile::tempdir().unwrap();
