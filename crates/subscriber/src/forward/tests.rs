@@ -186,3 +186,16 @@ async fn what_an_earlier_run_had_under_way_is_no_other_copys() {
     drain(dir.path(), reader, gauge, &fake).await;
     assert_eq!(fake.lock().unwrap().rows(), texts, "exactly once");
 }
+
+/// Two clones, and an API that refuses both for a while: neither has stored anything by having tried.
+#[tokio::test]
+async fn what_was_tried_in_vain_is_not_taken_for_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader, gauge) = open(dir.path());
+    reader.verified().unwrap();
+    let (ours, others) = (texts("ours", 10), texts("others", 10));
+    append(&mut writer, &ours);
+    let fake = Shared::new(Mutex::new(Fake { away: Some((2, others.clone())), ..Fake::default() }));
+    drain(dir.path(), reader, gauge, &fake).await;
+    assert_eq!(fake.lock().unwrap().rows(), [others, ours].concat(), "the messages of both");
+}
