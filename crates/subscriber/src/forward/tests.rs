@@ -199,3 +199,16 @@ async fn what_was_tried_in_vain_is_not_taken_for_stored() {
     drain(dir.path(), reader, gauge, &fake).await;
     assert_eq!(fake.lock().unwrap().rows(), [others, ours].concat(), "the messages of both");
 }
+
+#[tokio::test]
+async fn the_sums_are_even_whenever_a_batch_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut texts = texts("x", 8);
+    texts[0] = "bad".into();
+    let (reader, gauge) = with_a_backlog(dir.path(), &texts);
+    let fake = Shared::default();
+    drain(dir.path(), reader, gauge, &fake).await;
+    let fake = fake.lock().unwrap();
+    assert_eq!(fake.rows(), texts[1..]);
+    assert!(fake.missing.iter().all(|missing| *missing == 0), "{:?}", fake.missing);
+}
