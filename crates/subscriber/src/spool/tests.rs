@@ -244,6 +244,25 @@ fn a_rotation_that_failed_gives_no_sequence_twice() {
     assert_eq!(append(&mut writer, &["four"]), 4, "the API would take it for a repetition of 3");
 }
 
+/// What such a rotation leaves behind is an empty segment between two others.
+#[test]
+fn an_empty_segment_does_not_hold_up_what_is_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
+    let (mut writer, reader, gauge, _) = open(fsync.clone()).unwrap();
+    let big = "x".repeat(50_000);
+    append(&mut writer, &[&big]);
+    append(&mut writer, &[&big]);
+    disk::recorded::fail_next_sync(ErrorKind::Other);
+    writer.append([Entry::Message(&message(&big))].into_iter()).unwrap_err();
+    append(&mut writer, &["three"]);
+    append(&mut writer, &[&big]);
+    drop((writer, reader, gauge));
+    let (_writer, mut reader, ..) = open(fsync).unwrap();
+    let sequences: Vec<_> = texts(&mut reader).into_iter().map(|(sequence, _)| sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4], "the forwarder waits for another message before it goes on");
+}
+
 fn held(pkid: u16) -> Entry<'static> {
     Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false })
 }
