@@ -139,6 +139,23 @@ fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
     assert_eq!(append(&mut writer, &["next"]), 2);
 }
 
+/// At the end of the spool it looks like a torn write, but it was durable, and acknowledged.
+#[test]
+fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    append(&mut writer, &["two"]);
+    drop((writer, reader, gauge));
+    let path = last_segment(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    drop(open(settings(dir.path())).unwrap());
+    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+    assert_eq!(aside, 1, "\"they are never silently cut\"");
+}
+
 #[test]
 fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
     let dir = tempfile::tempdir().unwrap();
