@@ -147,3 +147,32 @@ pub(crate) fn metrics(status: &Arc<Status>) -> Metrics {
     registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Levels(status.clone())));
     metrics
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::spool::{self, Durability, Entry, Message};
+
+    /// An outage that began before this process did is as old as the oldest message that waits.
+    #[test]
+    fn what_waits_has_an_age_before_the_api_was_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            spool::Settings { dir: dir.path().to_owned(), bytes_max: 1 << 20, durability: Durability::Write };
+        let (mut writer, _reader, gauge, _) = spool::open(settings).unwrap();
+        let message = Message {
+            topic: Bytes::from_static(b"t"),
+            payload: Bytes::new(),
+            qos: 1,
+            retain: false,
+            dup: false,
+            captured_ms: Timestamp::now().as_ms() - 3_600_000,
+        };
+        writer.append([Entry::Message(&message)].into_iter()).unwrap();
+        let levels = Status::new(gauge).levels();
+        assert_eq!(levels.usage.waiting, 1);
+        assert!(levels.oldest_ms.is_some(), "spool_oldest_age is 0 seconds, though a message waits for an hour");
+    }
+}

@@ -9,6 +9,8 @@ pub mod batch;
 mod copies;
 pub mod post;
 pub mod quarantine;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;

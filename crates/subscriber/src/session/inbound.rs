@@ -179,6 +179,64 @@ mod tests {
         assert!(inbound.publish(7, true, ONE, true).is_some(), "too long ago");
     }
 
+    /// A broker's own choice of packet ids, as the receiver sees it: every message is "ON". Says which were stored.
+    struct Seen {
+        order: crate::session::order::Order,
+        inbound: Inbound,
+    }
+
+    impl Seen {
+        fn publish(&mut self, pkid: u16, dup: bool) -> bool {
+            self.order.saw(pkid, dup);
+            self.inbound.publish(pkid, dup, ONE, self.order.is_ascending()).is_some()
+        }
+
+        fn whole_handshake(&mut self, pkid: u16) {
+            assert!(self.publish(pkid, false));
+            self.inbound.release(pkid);
+        }
+    }
+
+    /// MQTT 5.0 §2.2.1 asks only that an id is not in use: a ring of 1,000 ids, or a counter that each connection begins anew.
+    #[test]
+    fn a_new_message_is_stored_though_its_id_has_come_round_before() {
+        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
+        (1..=300).for_each(|pkid| seen.whole_handshake(pkid));
+        // 301 is sent, the connection is cut before it is read, and it is sent again.
+        assert!(seen.publish(301, true), "a message that was never stored was taken for one of the round before");
+    }
+
+    /// mosquitto, which counts to 65,535: QoS 1 shares the ids, so few messages of QoS 2 are remembered over many circles.
+    #[test]
+    fn a_new_message_is_stored_though_its_id_was_released_a_circle_ago() {
+        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        for pkid in (1..=u16::MAX).chain(1..200) {
+            if pkid % 200 == 0 { seen.whole_handshake(pkid) } else { seen.order.saw(pkid, false) }
+        }
+        assert!(seen.publish(200, true), "sent, cut before it was read, sent again: never stored");
+    }
+
+    /// A counter that each connection begins anew, and two cuts: nothing of the second connection is read.
+    #[test]
+    fn a_new_message_is_stored_though_its_first_delivery_on_a_new_connection_was_lost() {
+        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
+        assert!(seen.publish(1, true), "1 named another message, three connections ago");
+    }
+
+    /// The same over a restart of the subscriber, which knows that ids ascended, but not where they stood.
+    #[test]
+    fn after_a_restart_ids_are_not_ascending_until_they_were_seen_to() {
+        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
+        let inbound: Inbound = seen.inbound.notes().collect();
+        let order = crate::session::order::Order::known(inbound.was_ascending());
+        let mut seen = Seen { order, inbound };
+        (1..=50).for_each(|pkid| seen.whole_handshake(pkid));
+        assert!(seen.publish(51, true), "sent, cut before it was read, sent again: never stored");
+    }
+
     fn any_note() -> impl Strategy<Value = Note> {
         let held = (1..40u16, 0..4u64, any::<bool>());
         prop_oneof![

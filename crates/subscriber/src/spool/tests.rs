@@ -121,6 +121,41 @@ fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
     assert_eq!(aside.len(), 1, "the damaged frame is kept for a person to look at");
 }
 
+/// A payload is anybody's: what a torn frame holds of it is no frame of ours.
+#[test]
+fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["kept"]);
+    let mut forged = bytes::BytesMut::new();
+    frame::encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
+    let carrier = Message { payload: forged.freeze(), ..message("") };
+    writer.append([Entry::Message(&carrier), Entry::Message(&message("torn"))].into_iter()).unwrap();
+    drop((writer, reader, gauge));
+    let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "kept".into())]);
+    assert_eq!(append(&mut writer, &["next"]), 2);
+}
+
+/// At the end of the spool it looks like a torn write, but it was durable, and acknowledged.
+#[test]
+fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    append(&mut writer, &["two"]);
+    drop((writer, reader, gauge));
+    let path = last_segment(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    drop(open(settings(dir.path())).unwrap());
+    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+    assert_eq!(aside, 1, "\"they are never silently cut\"");
+}
+
 #[test]
 fn a_full_spool_refuses_and_goes_on_when_it_is_drained() {
     let dir = tempfile::tempdir().unwrap();
@@ -230,6 +265,25 @@ fn a_rotation_that_failed_gives_no_sequence_twice() {
     assert_eq!(append(&mut writer, &["four"]), 4, "the API would take it for a repetition of 3");
 }
 
+/// What such a rotation leaves behind is an empty segment between two others.
+#[test]
+fn an_empty_segment_does_not_hold_up_what_is_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
+    let (mut writer, reader, gauge, _) = open(fsync.clone()).unwrap();
+    let big = "x".repeat(50_000);
+    append(&mut writer, &[&big]);
+    append(&mut writer, &[&big]);
+    disk::recorded::fail_next_sync(ErrorKind::Other);
+    writer.append([Entry::Message(&message(&big))].into_iter()).unwrap_err();
+    append(&mut writer, &["three"]);
+    append(&mut writer, &[&big]);
+    drop((writer, reader, gauge));
+    let (_writer, mut reader, ..) = open(fsync).unwrap();
+    let sequences: Vec<_> = texts(&mut reader).into_iter().map(|(sequence, _)| sequence).collect();
+    assert_eq!(sequences, [1, 2, 3, 4], "the forwarder waits for another message before it goes on");
+}
+
 fn held(pkid: u16) -> Entry<'static> {
     Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false })
 }
@@ -287,6 +341,35 @@ fn notes_alone_fill_no_spool() {
     let (writer, mut reader, ..) = open(small).unwrap();
     assert_eq!(unreleased(&writer), [9]);
     assert_eq!(texts(&mut reader), [(1, "after".into())]);
+}
+
+/// The writer empties a segment of nothing but notes while the reader, who is a little behind, is in it.
+#[test]
+fn a_segment_that_begins_anew_is_no_damage_to_its_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Settings { bytes_max: 2 << 10, ..settings(dir.path()) };
+    let (mut writer, mut reader, ..) = open(small).unwrap();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let (faults, read) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (mut faults, mut read) = (Vec::new(), Vec::new());
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                match reader.try_next() {
+                    Ok(frame) => read.extend(frame.map(|frame| frame.first_sequence)),
+                    Err(fault) => faults.push(fault.to_string()),
+                }
+            }
+            (faults, read)
+        });
+        for _ in 0..5_000 {
+            writer.append([held(7)].into_iter()).unwrap();
+            writer.append([released(7)].into_iter()).unwrap();
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        reading.join().unwrap()
+    });
+    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+    assert_eq!((faults.first(), faults.len(), aside, read), (None, 0, 0, vec![]), "errors, files in corrupt/, frames");
 }
 
 #[test]
