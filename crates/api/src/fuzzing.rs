@@ -1,7 +1,7 @@
 //! What the fuzzer (`fuzz/`) calls, and `cargo test` with the inputs that the fuzzer has found.
 
 use dados::Timestamp;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::dados::body::Form;
 use crate::dados::parse::{ROWS_MAX, parse};
@@ -22,9 +22,10 @@ pub fn body(bytes: &[u8]) {
     if form != Form::Json || parsed.is_single {
         return;
     }
-    let items: Vec<Value> = serde_json::from_slice(body).expect("what is taken is JSON");
+    // Raw, since a number that no program can hold is JSON too.
+    let items: Vec<&RawValue> = serde_json::from_slice(body).expect("what is taken is JSON");
     assert_eq!(items.len(), parsed.rows.len());
-    let lines: String = items.iter().map(|item| format!("{item}\n")).collect();
+    let lines: String = items.iter().map(|item| item.get().replace(['\n', '\r'], " ") + "\n").collect();
     let again = parse(Form::Ndjson, lines.as_bytes(), now).expect("the same rows as lines").rows;
     for (one, other) in parsed.rows.iter().zip(again) {
         assert_eq!((&one.topico, &one.timestamp, one.qos), (&other.topico, &other.timestamp, other.qos));

@@ -202,13 +202,13 @@ impl Capture {
                     self.status.counts.committed(messages, began.elapsed());
                     break;
                 }
-                Err(_) if count > 1 => {
-                    count /= 2;
-                    continue;
-                }
                 Err(fault) => fault,
             };
             self.status.spool_failed(&fault);
+            if count > 1 && fault.is_for_space() {
+                count /= 2;
+                continue;
+            }
             if logged.is_none_or(|at| at.elapsed() >= DISK_LOG_EVERY) {
                 logged = Some(Instant::now());
                 match &fault {

@@ -41,10 +41,12 @@ use status::Status;
 /// The most time that shutdown takes; Docker's own limit is 10 s by default, compose here allows more.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
+/// The most time that the status endpoint takes after that.
+const PARTS_GRACE: Duration = Duration::from_secs(1);
 /// Clients of the health endpoint at one time.
 const STATUS_CONNECTIONS_MAX: u32 = 64;
 
-/// Runs until `token` is cancelled, then drains within [`SHUTDOWN_GRACE`].
+/// Runs until `token` is cancelled, then drains within [`SHUTDOWN_GRACE`], and a second for who asks for the status.
 ///
 /// `listener` serves the health endpoint. An error means that the settings or the spool are unfit, or that a part of
 /// the program died.
@@ -98,7 +100,9 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     }
     let drained = shutdown::drain(&tasks, SHUTDOWN_GRACE).await;
     forwarding.cancel();
-    while parts.join_next().await.is_some() {}
+    // Who still reads our status must not hold up the end; what is left of them is dropped.
+    let parting = async { while parts.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(PARTS_GRACE, parting).await;
     info!(drained, "stopped");
     ended
 }

@@ -122,7 +122,7 @@ impl Collector for Levels {
         let (bytes, seconds) = (Some(&Unit::Bytes), Some(&Unit::Seconds));
         let levels = self.0.levels();
         let usage = levels.usage;
-        let age_ms = levels.oldest_ms.map_or(0, |oldest| (Timestamp::now().as_ms() - oldest).max(0));
+        let age_ms = usage.oldest_ms.map_or(0, |oldest| (Timestamp::now().as_ms() - oldest).max(0));
         gauge("ready", "1 if messages are taken and kept", None, f64::from(levels.ready))?;
         gauge("broker_connected", "1 if the broker is connected", None, f64::from(levels.connected))?;
         gauge("spool", "Segments and quarantine", bytes, usage.bytes as f64)?;
@@ -173,6 +173,6 @@ mod tests {
         writer.append([Entry::Message(&message)].into_iter()).unwrap();
         let levels = Status::new(gauge).levels();
         assert_eq!(levels.usage.waiting, 1);
-        assert!(levels.oldest_ms.is_some(), "spool_oldest_age is 0 seconds, though a message waits for an hour");
+        assert!(levels.usage.oldest_ms.is_some(), "spool_oldest_age is 0 seconds, though a message waits for an hour");
     }
 }

@@ -36,8 +36,6 @@ struct Parts {
     missing: Option<i64>,
     /// In quarantine now.
     quarantined: u64,
-    /// Capture time of the first message on its way to the API.
-    oldest_ms: i64,
 }
 
 /// What metrics show of the parts.
@@ -48,8 +46,6 @@ pub(crate) struct Levels {
     pub(crate) connected: bool,
     pub(crate) quarantined: u64,
     pub(crate) missing: Option<i64>,
-    /// None where nothing waits.
-    pub(crate) oldest_ms: Option<i64>,
 }
 
 /// The body of `/readyz`.
@@ -144,11 +140,6 @@ impl Status {
         self.parts().quarantined = messages;
     }
 
-    /// A batch whose first message was captured then is on its way.
-    pub(crate) fn forwarding(&self, captured_ms: i64) {
-        self.parts().oldest_ms = captured_ms;
-    }
-
     pub(crate) fn levels(&self) -> Levels {
         let usage = self.gauge.usage();
         let parts = self.parts();
@@ -158,7 +149,6 @@ impl Status {
             connected: parts.connected,
             quarantined: parts.quarantined,
             missing: parts.missing,
-            oldest_ms: (usage.waiting > 0 && parts.oldest_ms > 0).then_some(parts.oldest_ms),
         }
     }
 

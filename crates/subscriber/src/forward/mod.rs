@@ -59,7 +59,7 @@ pub struct Forwarder {
     /// What the API was told last, and when.
     reported: Relato,
     reported_at: Instant,
-    /// Something went into quarantine: the API must know before the next batch, so that its sums come out even.
+    /// Something went into quarantine or was damaged: the API must know before the next request, so that its sums are even.
     must_report: bool,
     /// Failures in a row.
     failures: u32,
@@ -125,9 +125,6 @@ impl Forwarder {
                     continue;
                 }
             };
-            if self.must_report {
-                self.report_until_taken().await;
-            }
             self.deliver(batch).await;
         }
     }
@@ -141,7 +138,9 @@ impl Forwarder {
             }
         };
         let progress = self.progress();
-        self.attempted = progress.base + watermark;
+        // What waited when the spool was opened may be on its way into the database: an earlier run's last request. It is the
+        // same in every copy, so that its repetition proves nothing.
+        self.attempted = (progress.base + watermark).max(progress.unverified_from.saturating_sub(1));
         if copies::is_outdated(&progress, watermark) {
             warn!(
                 producer = %progress.producer,
@@ -180,6 +179,9 @@ impl Forwarder {
     async fn deliver(&mut self, batch: Batch) {
         let mut parts = VecDeque::from([Part { covers: batch.last_sequence(), batch }]);
         while let Some(Part { batch, covers }) = parts.pop_front() {
+            if self.must_report {
+                self.report_until_taken().await;
+            }
             let last = batch.last_sequence();
             match self.post(&batch).await {
                 Posted::Stored => self.ack(covers, |progress| progress.base += covers - last).await,
@@ -216,19 +218,18 @@ impl Forwarder {
         let Progress { producer, base, .. } = self.progress();
         let first = batch.first_sequence();
         let body = batch.ndjson();
-        self.status.forwarding(batch.captured_ms());
+        self.gauge.set_oldest_ms(batch.captured_ms());
         loop {
-            let attempted = self.attempted;
-            self.attempted = attempted.max(batch.last_sequence());
             let began = Instant::now();
             let outcome = self.client.post(producer, first - base, batch.len(), body.clone()).await;
             self.status.counts.requested(outcome.as_str(), began.elapsed());
             match outcome {
                 Outcome::Taken { duplicates } => {
                     self.recovered();
-                    if let Some((from, to)) = copies::taken_by_another(first, duplicates, attempted) {
+                    if let Some((from, to)) = copies::taken_by_another(first, duplicates, self.attempted) {
                         return Posted::Clash(from, to);
                     }
+                    self.attempted = self.attempted.max(batch.last_sequence());
                     self.status.counts.duplicates.inc_by(duplicates);
                     self.status.counts.delivered.inc_by(batch.len() as u64 - duplicates);
                     return Posted::Stored;
@@ -237,7 +238,12 @@ impl Forwarder {
                     self.recovered();
                     return Posted::Refused(refusal);
                 }
-                Outcome::Again { fault, after } => self.failed(fault, after).await,
+                Outcome::Again { fault, after, doubtful } => {
+                    if doubtful {
+                        self.attempted = self.attempted.max(batch.last_sequence());
+                    }
+                    self.failed(fault, after).await;
+                }
             }
         }
     }
@@ -256,9 +262,11 @@ impl Forwarder {
     }
 
     async fn ack(&mut self, sequence: u64, change: impl Fn(&mut Progress)) {
+        let damaged = self.progress().damaged;
         while let Err(fault) = self.reader.ack_with(sequence, &change) {
             self.failed(format!("the spool's cursor cannot be moved: {fault}"), None).await;
         }
+        self.must_report |= self.progress().damaged != damaged;
     }
 
     /// Goes on under a new name from `first_sequence` on.

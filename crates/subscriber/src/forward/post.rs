@@ -56,6 +56,8 @@ pub enum Outcome {
         fault: String,
         /// What Retry-After asks for.
         after: Option<Duration>,
+        /// The API may have stored it all the same: its answer is what was lost.
+        doubtful: bool,
     },
 }
 
@@ -146,7 +148,9 @@ impl Client {
     async fn send(&self, request: reqwest::RequestBuilder, rows: u64) -> Outcome {
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Outcome::Again { fault: causes(&error), after: None },
+            Err(error) => {
+                return Outcome::Again { fault: causes(&error), after: None, doubtful: !error.is_connect() };
+            }
         };
         let status = response.status();
         if status.is_success() {
@@ -162,7 +166,8 @@ impl Client {
         if concerns_content(status, ours) {
             return Outcome::Refused(Refusal { status: status.as_u16(), reason });
         }
-        Outcome::Again { fault: format!("the API answers {status}: {reason}"), after }
+        // The API itself says so only of what it has not stored; a gateway before it may speak for an API that is slow.
+        Outcome::Again { fault: format!("the API answers {status}: {reason}"), after, doubtful: !ours }
     }
 }
 
@@ -197,14 +202,18 @@ async fn confirmed(response: Response, rows: u64) -> Outcome {
     let status = response.status();
     let text = body(response).await;
     match serde_json::from_str::<Inseridos>(&text) {
-        Ok(answer) if answer.inseridos + answer.duplicados == rows => Outcome::Taken { duplicates: answer.duplicados },
-        Ok(answer) => Outcome::Again {
-            fault: format!("the API accounts for {} of {rows} rows", answer.inseridos + answer.duplicados),
+        Ok(answer) if answer.inseridos.checked_add(answer.duplicados) == Some(rows) => {
+            Outcome::Taken { duplicates: answer.duplicados }
+        }
+        Ok(Inseridos { inseridos, duplicados, .. }) => Outcome::Again {
+            fault: format!("the API accounts for {inseridos} and {duplicados} of {rows} rows"),
             after: None,
+            doubtful: true,
         },
         Err(_) => Outcome::Again {
             fault: format!("{status} without the API's confirmation: is another server behind API_URL?"),
             after: None,
+            doubtful: true,
         },
     }
 }

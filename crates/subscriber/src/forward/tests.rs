@@ -13,6 +13,8 @@ use axum::routing::{get, post};
 use dados::{Inseridos, Produtor};
 use uuid::Uuid;
 
+use dados::novo::{FIRST_SEQUENCE, PRODUCER};
+
 use super::*;
 use crate::spool::{self, Durability, Entry, Message, Writer};
 
@@ -117,8 +119,6 @@ async fn report(State(fake): State<Shared>, Path(producer): Path<Uuid>, Json(rel
     Json(fake.ledger(producer).unwrap()).into_response()
 }
 
-use dados::novo::{FIRST_SEQUENCE, PRODUCER};
-
 fn open(dir: &File) -> (Writer, Reader, Gauge) {
     let settings = spool::Settings { dir: dir.to_owned(), bytes_max: 1 << 20, durability: Durability::Write };
     let (writer, reader, gauge, _) = spool::open(settings).unwrap();
@@ -152,17 +152,19 @@ async fn drain(dir: &File, reader: Reader, gauge: Gauge, fake: &Shared) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let serving = tokio::spawn(async { axum::serve(listener, router).await });
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async { axum::serve(listener, router).await });
     let (status, quarantine) = (Status::new(gauge.clone()), Quarantine::of_spool(dir));
-    let forwarder = Forwarder::new(reader, gauge.clone(), &Api { url, token: None }, quarantine, status).unwrap();
+    let forwarder =
+        Forwarder::new(reader, gauge.clone(), &Api { url, token: None }, quarantine, status, "test").unwrap();
     let token = CancellationToken::new();
-    let forwarding = tokio::spawn(forwarder.run(token.clone()));
+    let mut forwarding = tokio::task::JoinSet::new();
+    forwarding.spawn(forwarder.run(token.clone()));
     while gauge.usage().waiting > 0 {
         sleep(Duration::from_millis(10)).await;
     }
     token.cancel();
-    forwarding.await.unwrap();
-    serving.abort();
+    forwarding.join_next().await.unwrap().unwrap();
 }
 
 /// A first run that reached the API, then one that opens with all of `texts` waiting.

@@ -26,7 +26,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(retained: Retained, inbound: Inbound, status: Arc<Status>) -> Self {
-        let order = Order::known(inbound.was_ascending());
+        let order = Order::resume(inbound.order());
         Self { retained, inbound, owed: Owed::default(), order, status }
     }
 
@@ -34,28 +34,31 @@ impl Receiver {
     pub(super) fn publish(&mut self, publish: Publish, generation: u64) -> Option<Delivery> {
         let Publish { qos, pkid, dup, .. } = publish;
         let ack = (qos != QoS::AtMostOnce).then_some(Ack { generation, pkid, qos: qos as u8 });
-        if ack.is_some() {
-            self.order.saw(pkid, dup);
-        }
+        let broke = ack.is_some() && self.order.saw(pkid, dup);
         self.status.counts.received.inc();
         if publish.retain && self.retained == Retained::Skip {
             // A broker that heeds Retain Handling sends none.
             self.status.counts.retained_skipped.inc();
-            return ack.map(|ack| Delivery { ack: Some(ack), ..Delivery::default() });
+            self.inbound.pass(1);
+            let note = if broke { self.inbound.break_order() } else { None };
+            return ack.map(|ack| Delivery { message: None, note, ack: Some(ack) });
         }
         let (is_new, note) = match qos {
             QoS::AtMostOnce => (true, None),
             QoS::AtLeastOnce => {
                 let expires = publish.properties.as_ref().is_some_and(|all| all.message_expiry_interval.is_some());
+                self.inbound.pass(1);
+                let note = if broke { self.inbound.break_order() } else { None };
                 match self.owed.publish(generation, pkid, dup, expires, fingerprint(&publish)) {
-                    Standing::New => (true, None),
-                    Standing::Repeated => (false, None),
-                    Standing::Pending => return None,
+                    Standing::New => (true, note),
+                    Standing::Repeated => (false, note),
+                    Standing::Pending => return note.map(|note| Delivery { note: Some(note), ..Delivery::default() }),
                 }
             }
             QoS::ExactlyOnce => {
-                let note = self.inbound.publish(pkid, dup, fingerprint(&publish), self.order.is_ascending());
-                (note.is_some(), note)
+                let ascending = self.order.is_ascending();
+                let (is_new, note) = self.inbound.publish(pkid, dup, fingerprint(&publish), ascending);
+                (is_new, Some(note))
             }
         };
         if !is_new {

@@ -143,12 +143,17 @@ impl Conversation {
                     return End::Lost(Fault::new("the broker broke the protocol: a second CONNACK"));
                 }
                 Event::Incoming(Packet::ConnAck(connack)) => {
-                    let delivery = self.connected(&connack);
+                    if let Some(lost) = self.connected(&connack)
+                        && let Err(lost) = self.hand_over(lost, intake).await
+                    {
+                        return End::Stalled(lost);
+                    }
                     // Shutdown looked for a connection to say goodbye on before there was this one.
                     if token.is_cancelled() {
                         return End::Shutdown;
                     }
-                    delivery
+                    self.subscriber.connected();
+                    None
                 }
                 // rumqttc's answer to a topic alias that it was not offered, which it does not even send.
                 Event::Outgoing(Outgoing::Disconnect) if !token.is_cancelled() => {
@@ -212,7 +217,6 @@ impl Conversation {
             );
         }
         self.status.broker_connected(connack.session_present, lost);
-        self.subscriber.connected();
         if connack.session_present && known { None } else { self.receiver.lose() }
     }
 

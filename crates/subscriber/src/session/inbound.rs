@@ -1,21 +1,39 @@
 //! QoS 2: which packet ids the broker has not released, so that a repetition is told from a new message.
+//!
+//! mosquitto 2.0.11 repeats more than it may: after its restart it sends a PUBLISH again although it has had the PUBREC, where
+//! it had not seen our PUBCOMP [MQTT-4.3.3-6]. So ids that were released are remembered too, but only as long as the broker
+//! may not have our PUBCOMP: once it completes the handshake of a message that it sent for the first time after that
+//! PUBCOMP was written, it has it, since a connection keeps the order of bytes. And only from brokers whose ids ascend:
+//! another may have given the id to a new message of the same content, which would be lost.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::{Fingerprint, Note};
 
-/// So many released ids are remembered: mosquitto does not keep to our receive maximum, so thousands may be under way. It
-/// is far less than the circle of 65,535 ids, on which a remembered id must not come round again.
+/// So many released ids are remembered: mosquitto does not keep to our receive maximum, so thousands may be under way.
 pub const RELEASED_KEPT: usize = 16_384;
+/// After so many messages of QoS 1, which share the ids, a released id may come round again.
+const PASSED_MAX: u32 = 16_384;
 
 /// The unreleased packet ids, at most 65,535, and those released last.
 #[derive(Clone, Debug, Default)]
 pub struct Inbound {
-    held: HashMap<u16, Fingerprint>,
-    /// For brokers that repeat a PUBLISH although they have had its PUBREC: mosquitto 2.0.11 does after its restart, against
-    /// [MQTT-4.3.3-6], where it had not seen our PUBCOMP.
+    held: HashMap<u16, Held>,
     released: Released,
     ascending: bool,
+    /// The id of the newest message that came for the first time.
+    newest: Option<u16>,
+    /// Messages of QoS 1 since then.
+    passed: u32,
+}
+
+/// A message that the broker has not released.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    fingerprint: Fingerprint,
+    /// How many releases there were before it came for the first time: its own release proves that the broker has their
+    /// PUBCOMPs. None where it came again, on another connection.
+    after: Option<u64>,
 }
 
 /// The ids released last, each with what its message was.
@@ -33,8 +51,20 @@ impl Released {
         self.count += 1;
         self.messages.insert(pkid, (self.count, fingerprint));
         self.queue.push_back((self.count, pkid));
-        if self.queue.len() > RELEASED_KEPT
-            && let Some((number, pkid)) = self.queue.pop_front()
+        if self.queue.len() > RELEASED_KEPT {
+            self.pop();
+        }
+    }
+
+    /// Forgets the first so many: the broker has their PUBCOMPs.
+    fn confirm(&mut self, count: u64) {
+        while self.queue.front().is_some_and(|(number, _)| *number <= count) {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some((number, pkid)) = self.queue.pop_front()
             && self.messages.get(&pkid).is_some_and(|(newest, _)| *newest == number)
         {
             self.messages.remove(&pkid);
@@ -45,26 +75,30 @@ impl Released {
         self.messages.get(&pkid).is_some_and(|(_, known)| *known == fingerprint)
     }
 
-    /// Oldest first.
-    fn iter(&self) -> impl Iterator<Item = (u16, Fingerprint)> + Clone + '_ {
-        let current = |(number, pkid): &(u64, u16)| {
-            let (newest, fingerprint) = self.messages.get(pkid)?;
-            (newest == number).then_some((*pkid, *fingerprint))
+    /// Oldest first, each with its number.
+    fn iter(&self) -> impl Iterator<Item = (u64, u16, Fingerprint)> + '_ {
+        let current = |&(number, pkid): &(u64, u16)| {
+            let &(newest, fingerprint) = self.messages.get(&pkid)?;
+            (newest == number).then_some((number, pkid, fingerprint))
         };
         self.queue.iter().filter_map(current)
+    }
+
+    fn clear(&mut self) {
+        self.messages.clear();
+        self.queue.clear();
     }
 }
 
 impl Inbound {
-    /// A PUBLISH came: the note to keep with it, or none where it is a repetition and only needs its PUBREC again.
-    ///
-    /// A repetition of what is released already is recognised only from a broker whose ids are `ascending`: another could
-    /// have given the id to a new message of the same content.
-    pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, ascending: bool) -> Option<Note> {
-        let known = self.held.get(&pkid) == Some(&fingerprint) || (ascending && self.released.has(pkid, fingerprint));
-        let note = Note::Held { pkid, fingerprint, ascending };
+    /// A PUBLISH came: whether it is to be stored rather than only answered, and the note to keep. `ascending` says whether
+    /// the broker's ids have been so without a break ([`super::order`]).
+    pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, ascending: bool) -> (bool, Note) {
+        let is_held = self.held.get(&pkid).is_some_and(|held| held.fingerprint == fingerprint);
+        let was_released = ascending && self.remembers() && self.released.has(pkid, fingerprint);
+        let note = Note::Held { pkid, fingerprint, ascending, dup };
         self.apply(note);
-        (!(dup && known)).then_some(note)
+        (!(dup && (is_held || was_released)), note)
     }
 
     /// PUBREL came: the note to keep, if the id was held.
@@ -75,6 +109,18 @@ impl Inbound {
         held.then_some(note)
     }
 
+    /// The ids have ceased to ascend: the note to keep, if there was anything to forget.
+    pub fn break_order(&mut self) -> Option<Note> {
+        let any = !self.released.messages.is_empty();
+        self.apply(Note::Broken);
+        any.then_some(Note::Broken)
+    }
+
+    /// Messages of QoS 1 came.
+    pub fn pass(&mut self, messages: u32) {
+        self.passed = self.passed.saturating_add(messages);
+    }
+
     /// The broker has forgotten the session: the note to keep, if there was anything to forget.
     pub fn lose(&mut self) -> Option<Note> {
         let empty = self.held.is_empty() && self.released.messages.is_empty();
@@ -82,47 +128,93 @@ impl Inbound {
         (!empty).then_some(Note::Lost)
     }
 
-    /// Makes the change that a note stands for. Applying a run of notes twice gives what applying it once gives, but for
-    /// the order of `released`.
+    /// Makes the change that a note stands for. Where a run of notes is applied twice, the ids that are held are those
+    /// that they are after applying it once.
     pub fn apply(&mut self, note: Note) {
         match note {
-            Note::Held { pkid, fingerprint, ascending } => {
+            Note::Held { pkid, fingerprint, ascending, dup } => {
+                if !ascending {
+                    self.released.clear();
+                }
                 self.released.messages.remove(&pkid);
-                self.held.insert(pkid, fingerprint);
+                let after = (!dup).then_some(self.released.count);
+                self.held.insert(pkid, Held { fingerprint, after });
                 self.ascending = ascending;
+                if !dup {
+                    self.newest = Some(pkid);
+                    self.passed = 0;
+                }
             }
             Note::Released { pkid } => {
-                if let Some(fingerprint) = self.held.remove(&pkid) {
-                    self.released.push(pkid, fingerprint);
+                if let Some(held) = self.held.remove(&pkid) {
+                    held.after.into_iter().for_each(|count| self.released.confirm(count));
+                    self.released.push(pkid, held.fingerprint);
                 }
+            }
+            Note::Past { pkid, fingerprint } => self.released.push(pkid, fingerprint),
+            Note::Passed { newest, messages } => {
+                self.newest = Some(newest);
+                self.passed = messages;
+                self.ascending = true;
+            }
+            Note::Broken => {
+                self.released.clear();
+                self.ascending = false;
             }
             Note::Lost => *self = Self::default(),
         }
     }
 
-    /// Whether the ids were ascending when the last message came.
-    pub fn was_ascending(&self) -> bool {
-        self.ascending
+    /// Where ids ascend, what the next run needs to follow them: the newest one of QoS 2, and how many messages of QoS 1
+    /// came after it.
+    pub fn order(&self) -> Option<(u16, u32)> {
+        self.newest.filter(|_| self.remembers()).map(|newest| (newest, self.passed))
+    }
+
+    /// Whether a released id still names the message that it named.
+    fn remembers(&self) -> bool {
+        self.ascending && self.newest.is_some() && self.passed < PASSED_MAX
     }
 
     /// Notes that give this state again when they are applied to an empty one.
-    pub fn notes(&self) -> impl Iterator<Item = Note> + Clone + '_ {
-        let ascending = self.ascending;
-        let held = move |pkid, fingerprint| Note::Held { pkid, fingerprint, ascending };
-        let released = self.released.iter().flat_map(move |(pkid, print)| [held(pkid, print), Note::Released { pkid }]);
-        released.chain(self.unreleased())
+    pub fn notes(&self) -> Vec<Note> {
+        if !self.remembers() {
+            return self.unreleased();
+        }
+        // Releases and first deliveries in the order in which they were: it says which of them prove what.
+        let past: Vec<_> = self.released.iter().collect();
+        let held = self.held.iter().map(|(&pkid, &Held { fingerprint, after })| {
+            let note = Note::Held { pkid, fingerprint, ascending: true, dup: after.is_none() };
+            let releases = after.map(|after| past.partition_point(|(number, ..)| *number <= after));
+            ((releases.unwrap_or(0), if after.is_none() { 1 } else { 2 }, pkid), note)
+        });
+        let past = past
+            .iter()
+            .enumerate()
+            .map(|(index, &(_, pkid, fingerprint))| ((index + 1, 0, pkid), Note::Past { pkid, fingerprint }));
+        let mut all: Vec<_> = past.chain(held).collect();
+        all.sort_unstable_by_key(|(place, _)| *place);
+        let passed = self.newest.map(|newest| Note::Passed { newest, messages: self.passed });
+        all.into_iter().map(|(_, note)| note).chain(passed).collect()
     }
 
     /// Those notes alone without which a message could be stored twice from any broker.
-    pub fn unreleased(&self) -> impl Iterator<Item = Note> + Clone + '_ {
-        let ascending = self.ascending;
-        self.held.iter().map(move |(&pkid, &fingerprint)| Note::Held { pkid, fingerprint, ascending })
+    pub fn unreleased(&self) -> Vec<Note> {
+        let note = |(&pkid, held): (&u16, &Held)| Note::Held {
+            pkid,
+            fingerprint: held.fingerprint,
+            ascending: false,
+            dup: held.after.is_none(),
+        };
+        let mut held: Vec<_> = self.held.iter().collect();
+        held.sort_unstable_by_key(|(pkid, _)| **pkid);
+        held.into_iter().map(note).collect()
     }
 }
 
 impl PartialEq for Inbound {
     fn eq(&self, other: &Self) -> bool {
-        self.held == other.held && self.released.iter().eq(other.released.iter())
+        self.notes() == other.notes()
     }
 }
 
@@ -146,7 +238,7 @@ mod tests {
     #[test]
     fn a_repetition_is_stored_once_until_it_is_released() {
         let mut inbound = Inbound::default();
-        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).is_some();
+        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).0;
         assert!(is_new(false, 7, ONE));
         assert!(!is_new(true, 7, ONE), "sent again after a reconnect");
         assert!(is_new(true, 8, ONE), "another id is another message");
@@ -154,29 +246,41 @@ mod tests {
         assert!(!is_new(true, 7, TWO));
         assert!(inbound.release(7).is_some());
         assert!(inbound.release(7).is_none());
-        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).is_some();
+        let mut is_new = |dup, pkid, print| inbound.publish(pkid, dup, print, false).0;
         assert!(is_new(true, 7, TWO), "the id was free again");
         assert!(is_new(false, 7, TWO), "a first delivery is never a repetition");
         assert!(inbound.lose().is_some());
-        assert!(inbound.publish(7, true, TWO, false).is_some());
+        assert!(inbound.publish(7, true, TWO, false).0);
     }
 
     #[test]
     fn what_was_released_is_recognised_where_ids_ascend() {
         let mut inbound = Inbound::default();
         inbound.publish(7, false, ONE, true);
+        inbound.publish(8, false, TWO, true);
         inbound.release(7);
-        assert!(inbound.clone().publish(7, true, ONE, false).is_some(), "the id may have been given to another");
-        assert!(inbound.clone().publish(7, false, ONE, true).is_some());
-        assert!(inbound.clone().publish(7, true, TWO, true).is_some());
-        assert!(inbound.publish(7, true, ONE, true).is_none());
-        assert!(inbound.publish(7, true, ONE, true).is_none(), "and again");
+        assert!(inbound.clone().publish(7, true, ONE, false).0, "the id may have been given to another");
+        assert!(inbound.clone().publish(7, false, ONE, true).0);
+        assert!(inbound.clone().publish(7, true, TWO, true).0);
+        let mut passed = inbound.clone();
+        passed.pass(PASSED_MAX);
+        assert!(passed.publish(7, true, ONE, true).0, "it may have come round");
+        let mut broken = inbound.clone();
+        assert_eq!(broken.break_order(), Some(Note::Broken));
+        assert!(broken.publish(7, true, ONE, true).0);
+        // 8 came before 7 was released: that it is released too proves nothing.
+        inbound.release(8);
+        assert!(!inbound.clone().publish(7, true, ONE, true).0);
+        // Nor does one that came again after a cut.
+        inbound.publish(9, true, TWO, true);
+        inbound.release(9);
+        assert!(!inbound.publish(7, true, ONE, true).0);
+        assert!(!inbound.publish(7, true, ONE, true).0, "and again");
         inbound.release(7);
-        for pkid in (1000..).take(RELEASED_KEPT) {
-            inbound.publish(pkid, false, TWO, true);
-            inbound.release(pkid);
-        }
-        assert!(inbound.publish(7, true, ONE, true).is_some(), "too long ago");
+        // 10 came for the first time after that: the broker has released it, so it has our PUBCOMP for 7.
+        inbound.publish(10, false, TWO, true);
+        inbound.release(10);
+        assert!(inbound.publish(7, true, ONE, true).0, "the id is free");
     }
 
     /// A broker's own choice of packet ids, as the receiver sees it: every message is "ON". Says which were stored.
@@ -188,7 +292,7 @@ mod tests {
     impl Seen {
         fn publish(&mut self, pkid: u16, dup: bool) -> bool {
             self.order.saw(pkid, dup);
-            self.inbound.publish(pkid, dup, ONE, self.order.is_ascending()).is_some()
+            self.inbound.publish(pkid, dup, ONE, self.order.is_ascending()).0
         }
 
         fn whole_handshake(&mut self, pkid: u16) {
@@ -212,7 +316,11 @@ mod tests {
     fn a_new_message_is_stored_though_its_id_was_released_a_circle_ago() {
         let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
         for pkid in (1..=u16::MAX).chain(1..200) {
-            if pkid % 200 == 0 { seen.whole_handshake(pkid) } else { seen.order.saw(pkid, false) }
+            if pkid % 200 == 0 {
+                seen.whole_handshake(pkid);
+            } else {
+                seen.order.saw(pkid, false);
+            }
         }
         assert!(seen.publish(200, true), "sent, cut before it was read, sent again: never stored");
     }
@@ -230,18 +338,25 @@ mod tests {
     fn after_a_restart_ids_are_not_ascending_until_they_were_seen_to() {
         let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
         (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
-        let inbound: Inbound = seen.inbound.notes().collect();
-        let order = crate::session::order::Order::known(inbound.was_ascending());
+        let inbound: Inbound = seen.inbound.notes().into_iter().collect();
+        let order = crate::session::order::Order::resume(inbound.order());
         let mut seen = Seen { order, inbound };
         (1..=50).for_each(|pkid| seen.whole_handshake(pkid));
         assert!(seen.publish(51, true), "sent, cut before it was read, sent again: never stored");
     }
 
     fn any_note() -> impl Strategy<Value = Note> {
-        let held = (1..40u16, 0..4u64, any::<bool>());
+        let held = (1..40u16, 0..4u64, prop::bool::weighted(0.95), any::<bool>());
+        let held = held.prop_map(|(pkid, print, ascending, dup)| Note::Held {
+            pkid,
+            fingerprint: Fingerprint(print),
+            ascending,
+            dup,
+        });
         prop_oneof![
-            8 => held.prop_map(|(pkid, print, ascending)| Note::Held { pkid, fingerprint: Fingerprint(print), ascending }),
+            8 => held,
             6 => (1..40u16).prop_map(|pkid| Note::Released { pkid }),
+            1 => Just(Note::Broken),
             1 => Just(Note::Lost),
         ]
     }
@@ -291,8 +406,8 @@ mod tests {
 
     impl World {
         fn receive(&mut self, pkid: u16, content: u64, number: usize, dup: bool) {
-            let note = self.live.publish(pkid, dup, Fingerprint(content), false);
-            self.pending.push((note.map(|_| number), note, pkid));
+            let (is_new, note) = self.live.publish(pkid, dup, Fingerprint(content), false);
+            self.pending.push((is_new.then_some(number), Some(note), pkid));
         }
 
         fn commit(&mut self) {
@@ -351,10 +466,17 @@ mod tests {
         #[test]
         fn notes_give_the_state_again(notes in prop::collection::vec(any_note(), 0..300)) {
             let state: Inbound = notes.iter().copied().collect();
-            prop_assert_eq!(&state.notes().collect::<Inbound>(), &state);
+            let again: Inbound = state.notes().into_iter().collect();
+            prop_assert_eq!(&again, &state);
+            prop_assert_eq!(again.order(), state.order());
             let mut twice = state.clone();
             notes.iter().for_each(|note| twice.apply(*note));
-            prop_assert_eq!(&twice.held, &state.held, "the last note for an id wins");
+            let held = |inbound: &Inbound| {
+                let mut ids: Vec<_> = inbound.held.iter().map(|(pkid, held)| (*pkid, held.fingerprint.0)).collect();
+                ids.sort_unstable();
+                ids
+            };
+            prop_assert_eq!(held(&twice), held(&state), "the last note for an id wins");
         }
 
         /// Over any history of cuts and crashes, every message that the broker has sent is stored once.
@@ -369,7 +491,7 @@ mod tests {
                     Step::Reconnect { arrives } => world.reconnect(arrives),
                     Step::Crash { arrives } => {
                         world.pending.clear();
-                        world.live = world.durable.notes().collect();
+                        world.live = world.durable.notes().into_iter().collect();
                         world.reconnect(arrives);
                     }
                 }

@@ -13,12 +13,12 @@
 //! change to it is a [`Note`] that goes through the capture queue in receipt order. A message and the note that holds its id are written in one frame of the
 //! spool, under one checksum and one sync, and only then comes PUBREC. So after a crash either both are there, and the repetition
 //! is recognised, or neither is, and the repetition is stored. The spool's writer applies the notes that are durable to an [`Inbound`] of its own; its
-//! checkpoint at the start of each segment, and the notes of the segments since, give the state back at the next start. Replaying notes twice gives the same state:
+//! checkpoint at the start of each segment, and the notes of the segments since, give the state back at the next start. Notes that are replayed twice leave the same ids held:
 //! the last one for an id wins.
 //!
-//! What is left: PUBCOMP is written by rumqttc before the note of the release is durable. A crash in between leaves an id held that the
-//! broker has freed. A message is then taken for a repetition only if the broker gives that id to a message of the same content, is cut off
-//! before this is read, and sends it again with DUP.
+//! What is left: a session that was lost without our hearing of it (CONNACK never came) begins with ids that we think are held, and PUBCOMP is written by rumqttc before the note of the release is durable. A crash in between leaves an id held that the
+//! broker has freed. In both cases a new message is taken for a repetition only if the broker gives it such an id and it has the same content,
+//! the connection is cut before it is read, and it comes again with DUP.
 
 pub mod inbound;
 pub mod order;
@@ -51,7 +51,7 @@ impl Fingerprint {
 /// One change of an [`Inbound`], as the spool's frames keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A QoS 2 message of this id is stored, in the same frame.
+    /// A QoS 2 message of this id is stored: in the same frame, or before if it is a repetition.
     Held {
         /// The packet id.
         pkid: u16,
@@ -59,6 +59,8 @@ pub enum Note {
         fingerprint: Fingerprint,
         /// Whether the broker was seen to give ids in ascending order ([`order`]).
         ascending: bool,
+        /// Whether it came with DUP set.
+        dup: bool,
     },
     /// PUBREL: the id is free.
     Released {
@@ -67,4 +69,20 @@ pub enum Note {
     },
     /// The broker has forgotten the session: all ids are free.
     Lost,
+    /// In a checkpoint: the id was released, and the broker may not know that we know.
+    Past {
+        /// The packet id.
+        pkid: u16,
+        /// What its message was.
+        fingerprint: Fingerprint,
+    },
+    /// In a checkpoint: ids ascend, the newest one of QoS 2, and how many messages of QoS 1 came after it.
+    Passed {
+        /// The packet id.
+        newest: u16,
+        /// Of QoS 1.
+        messages: u32,
+    },
+    /// The broker's ids have ceased to ascend.
+    Broken,
 }

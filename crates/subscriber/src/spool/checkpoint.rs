@@ -11,7 +11,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{self, Entry};
+use super::frame::{Codec, Entry};
 use super::{disk, is_full};
 use crate::session::{Inbound, Note};
 
@@ -24,6 +24,7 @@ const PREPARED_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     file: File,
+    codec: Codec,
     mark: u32,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Saved {
 
 impl Checkpoint {
     /// Opens the file, or makes it. Without a sound checkpoint all segments count from the first on.
-    pub(super) fn open(dir: &Path) -> io::Result<(Self, Saved)> {
+    pub(super) fn open(dir: &Path, codec: Codec) -> io::Result<(Self, Saved)> {
         let path = dir.join("session");
         let file = disk::create(&path)?;
         let bytes = file.metadata()?.len();
@@ -49,13 +50,13 @@ impl Checkpoint {
         }
         let mut newest = (0, Saved::default());
         for slot in 0..2 {
-            if let Some((mark, saved)) = read(&file, slot)?
+            if let Some((mark, saved)) = read(codec, &file, slot)?
                 && mark > newest.0
             {
                 newest = (mark, saved);
             }
         }
-        Ok((Self { file, mark: newest.0 }, newest.1))
+        Ok((Self { file, codec, mark: newest.0 }, newest.1))
     }
 
     /// Keeps the state before the first frame of a segment; durable on return.
@@ -66,10 +67,10 @@ impl Checkpoint {
         }
     }
 
-    fn write(&mut self, notes: impl Iterator<Item = Note>, from_sequence: u64) -> io::Result<()> {
+    fn write(&mut self, notes: Vec<Note>, from_sequence: u64) -> io::Result<()> {
         let mark = self.mark + 1;
         let mut bytes = BytesMut::new();
-        frame::encode(from_sequence, mark, notes.map(Entry::Note), &mut bytes);
+        self.codec.encode(from_sequence, mark, notes.into_iter().map(Entry::Note), &mut bytes);
         disk::write(&self.file, &bytes, u64::from(mark % 2) * SLOT_BYTES)?;
         disk::sync(&self.file)?;
         self.mark = mark;
@@ -77,7 +78,7 @@ impl Checkpoint {
     }
 }
 
-fn read(file: &File, slot: u64) -> io::Result<Option<(u32, Saved)>> {
+fn read(codec: Codec, file: &File, slot: u64) -> io::Result<Option<(u32, Saved)>> {
     let mut bytes = vec![0; SLOT_BYTES as usize];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -87,7 +88,7 @@ fn read(file: &File, slot: u64) -> io::Result<Option<(u32, Saved)>> {
         }
     }
     bytes.truncate(filled);
-    let saved = frame::decode(&Bytes::from(bytes)).ok().map(|(frame, extent)| {
+    let saved = codec.decode(&Bytes::from(bytes)).ok().map(|(frame, extent)| {
         let inbound = frame.notes.into_iter().collect();
         (extent.mark, Saved { inbound, from_sequence: frame.first_sequence })
     });
@@ -99,10 +100,12 @@ mod tests {
     use super::*;
     use crate::session::Fingerprint;
 
+    const CODEC: Codec = Codec { magic: *b"test" };
+
     #[test]
     fn the_newest_sound_checkpoint_wins() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut checkpoint, saved) = Checkpoint::open(dir.path()).unwrap();
+        let (mut checkpoint, saved) = Checkpoint::open(dir.path(), CODEC).unwrap();
         assert_eq!((saved.inbound, saved.from_sequence), (Inbound::default(), 0));
         let mut inbound = Inbound::default();
         for pkid in 1..=u16::MAX {
@@ -110,9 +113,9 @@ mod tests {
         }
         checkpoint.save(&Inbound::default(), 7).unwrap();
         checkpoint.save(&inbound, 9).unwrap();
-        let (checkpoint, saved) = Checkpoint::open(dir.path()).unwrap();
+        let (checkpoint, saved) = Checkpoint::open(dir.path(), CODEC).unwrap();
         assert_eq!((&saved.inbound, saved.from_sequence), (&inbound, 9));
         checkpoint.file.write_all_at(b"torn", 100).unwrap();
-        assert_eq!(Checkpoint::open(dir.path()).unwrap().1.from_sequence, 7);
+        assert_eq!(Checkpoint::open(dir.path(), CODEC).unwrap().1.from_sequence, 7);
     }
 }

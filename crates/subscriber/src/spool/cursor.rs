@@ -1,6 +1,6 @@
 //! The file `cursor`: who this spool is towards the API, and how far the API has everything.
 //!
-//! Three sectors of 512 bytes: the installation, which never changes, then two slots that are written in turn, so that a torn
+//! Three sectors of 512 bytes: the installation and how its frames begin, which never change, then two slots that are written in turn, so that a torn
 //! write spoils only the older one. All is written in place: moving the cursor needs no free space.
 
 use std::fs::File;
@@ -11,7 +11,8 @@ use std::path::Path;
 use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
-use super::{OpenError, disk};
+use super::frame::Codec;
+use super::{OpenError, disk, segment};
 
 const SECTOR: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
@@ -19,6 +20,9 @@ const MAGIC: [u8; 8] = *b"PONTESPL";
 const VERSION: u32 = 2;
 /// The whole file.
 pub(super) const BYTES: usize = 3 * SECTOR;
+/// The first sector without its checksum.
+const HEAD_BYTES: usize = 32;
+const HEAD_BYTES_OF_FORMAT_1: usize = 44;
 /// A slot without its checksum.
 const SLOT_BYTES: usize = 64;
 
@@ -52,6 +56,8 @@ pub(super) struct Cursor {
     file: File,
     /// Names the installation; the default MQTT client id comes from it.
     pub(super) installation: Uuid,
+    /// How the frames of this spool are written.
+    pub(super) codec: Codec,
     generation: u64,
     progress: Progress,
     /// A sync has failed: what was written before is nowhere, though the next sync may claim it.
@@ -63,24 +69,32 @@ impl Cursor {
     pub(super) fn open(dir: &Path) -> Result<(Self, bool), OpenError> {
         let path = dir.join("cursor");
         let fault = |error| OpenError::Io { path: path.clone(), error };
-        let create = |installation, progress| Self::create(dir, &path, installation, progress).map_err(fault);
+        let create =
+            |installation, codec, progress| Self::create(dir, &path, installation, codec, progress).map_err(fault);
         match disk::open(&path) {
             Ok(file) => match read(&file, &path)? {
-                Contents { installation, version: VERSION, slot: Some((generation, progress)) } => {
-                    Ok((Self { file, installation, generation, progress, doubtful: false }, false))
+                Contents { installation, codec, version: VERSION, slot: Some((generation, progress)) } => {
+                    Ok((Self { file, installation, codec, generation, progress, doubtful: false }, false))
                 }
-                Contents { installation, slot: Some((_, progress)), .. } => {
-                    Ok((create(installation, progress)?, false))
+                Contents { installation, codec, slot: Some((_, progress)), .. } => {
+                    Ok((create(installation, codec, progress)?, false))
                 }
                 // Both slots are damaged: what is there is sent under a new name rather than taken for known.
-                Contents { installation, slot: None, .. } => Ok((create(installation, Progress::new())?, true)),
+                Contents { installation, codec, slot: None, .. } => {
+                    Ok((create(installation, codec, Progress::new())?, true))
+                }
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok((create(Uuid::new_v4(), Progress::new())?, true)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Segments that have lost their cursor say themselves how their frames begin.
+                let magic = segment::first_magic(dir).map_err(fault)?;
+                let codec = Codec { magic: magic.unwrap_or_else(|| fastrand::u32(1..).to_le_bytes()) };
+                Ok((create(Uuid::new_v4(), codec, Progress::new())?, true))
+            }
             Err(error) => Err(fault(error)),
         }
     }
 
-    fn create(dir: &Path, path: &Path, installation: Uuid, progress: Progress) -> io::Result<Self> {
+    fn create(dir: &Path, path: &Path, installation: Uuid, codec: Codec, progress: Progress) -> io::Result<Self> {
         let draft = dir.join("cursor.new");
         let file = disk::create(&draft)?;
         disk::set_len(&file, 0)?;
@@ -89,15 +103,16 @@ impl Cursor {
         head.put_slice(&MAGIC);
         head.put_u32_le(VERSION);
         head.put_slice(installation.as_bytes());
-        let crc = crc32fast::hash(&sectors[..28]);
-        sectors[28..32].copy_from_slice(&crc.to_le_bytes());
+        head.put_slice(&codec.magic);
+        let crc = crc32fast::hash(&sectors[..HEAD_BYTES]);
+        sectors[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
         let at = slot_offset(1) as usize;
         sectors[at..at + SLOT_BYTES + 4].copy_from_slice(&slot(1, &progress));
         disk::write(&file, &sectors, 0)?;
         disk::sync(&file)?;
         disk::rename(&draft, path)?;
         disk::sync_dir(dir)?;
-        Ok(Self { file, installation, generation: 1, progress, doubtful: false })
+        Ok(Self { file, installation, codec, generation: 1, progress, doubtful: false })
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -130,6 +145,7 @@ impl Cursor {
 #[derive(Debug)]
 pub(super) struct Contents {
     installation: Uuid,
+    codec: Codec,
     version: u32,
     /// The newest sound slot with its generation.
     pub(super) slot: Option<(u64, Progress)>,
@@ -146,21 +162,21 @@ fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
 
 pub(super) fn decode(sectors: &[u8; BYTES], path: &Path) -> Result<Contents, OpenError> {
     let version = (&sectors[8..12]).get_u32_le();
-    let head_bytes = if version == 1 { 44 } else { 28 };
+    let head_bytes = if version == 1 { HEAD_BYTES_OF_FORMAT_1 } else { HEAD_BYTES };
     let crc = (&sectors[head_bytes..]).get_u32_le();
     if sectors[..8] != MAGIC || crc != crc32fast::hash(&sectors[..head_bytes]) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
     let slots = [&sectors[SECTOR..2 * SECTOR], &sectors[2 * SECTOR..]];
     let uuid = |at: usize| Uuid::from_slice(&sectors[at..at + 16]).expect("sixteen bytes");
-    let (installation, found) = match version {
-        // The producer stood in the first sector, and a slot held only generation and acked.
-        1 => (uuid(28), slots.map(|slot| read_slot_of_format_1(slot, uuid(12)))),
-        VERSION => (uuid(12), slots.map(read_slot)),
+    let (installation, magic, found) = match version {
+        // The producer stood in the first sector, a slot held only generation and acked, and all frames began alike.
+        1 => (uuid(28), *b"PNT1", slots.map(|slot| read_slot_of_format_1(slot, uuid(12)))),
+        VERSION => (uuid(12), sectors[28..32].try_into().expect("four bytes"), slots.map(read_slot)),
         version => return Err(OpenError::Version { path: path.to_owned(), version }),
     };
     let slot = found.into_iter().flatten().max_by_key(|(generation, _)| *generation);
-    Ok(Contents { installation, version, slot })
+    Ok(Contents { installation, codec: Codec { magic }, version, slot })
 }
 
 /// The two slots take turns.
@@ -213,10 +229,11 @@ fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<(u64, Progress)>
 /// Gives any bytes the magic and checksums of a cursor.
 #[cfg(any(test, fuzzing))]
 pub(super) fn seal(sectors: &mut [u8; BYTES]) {
-    let head_bytes = if sectors[8] % 2 == 1 { 44 } else { 28 };
-    let slot_bytes = if head_bytes == 44 { 16 } else { SLOT_BYTES };
+    let old = sectors[8] % 2 == 1;
+    let head_bytes = if old { HEAD_BYTES_OF_FORMAT_1 } else { HEAD_BYTES };
+    let slot_bytes = if old { 16 } else { SLOT_BYTES };
     sectors[..8].copy_from_slice(&MAGIC);
-    sectors[8..12].copy_from_slice(&(if head_bytes == 44 { 1 } else { VERSION }).to_le_bytes());
+    sectors[8..12].copy_from_slice(&(if old { 1 } else { VERSION }).to_le_bytes());
     for (at, len) in [(0, head_bytes), (SECTOR, slot_bytes), (2 * SECTOR, slot_bytes)] {
         let crc = crc32fast::hash(&sectors[at..at + len]);
         sectors[at + len..at + len + 4].copy_from_slice(&crc.to_le_bytes());
@@ -307,8 +324,8 @@ mod tests {
         drop(Cursor::open(dir.path()).unwrap());
         let mut bytes = std::fs::read(dir.path().join("cursor")).unwrap();
         bytes[8] = 3;
-        let crc = crc32fast::hash(&bytes[..28]);
-        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..HEAD_BYTES]);
+        bytes[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
         std::fs::write(dir.path().join("cursor"), bytes).unwrap();
         assert!(matches!(Cursor::open(dir.path()), Err(OpenError::Version { version: 3, .. })));
     }

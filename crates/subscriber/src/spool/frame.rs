@@ -4,15 +4,14 @@
 //! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len` counts what follows
 //! the 28 bytes of header, the checksum covers everything after itself, `count` is the number of messages, and `mark` is 0 but in a
 //! checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`, or, where the highest
-//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | ascending u8` (held), `2 | pkid u16` (released) or `3` (session lost). The magic
-//! lets a reader find the next frame behind damaged bytes.
+//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | ascending, dup u8` (held), `2 | pkid u16` (released), `3` (session lost),
+//! `4 | pkid u16 | fingerprint u64` (past), `5 | pkid u16 | messages u32` (passed) or `6` (broken). The magic lets a reader find the next frame behind
+//! damaged bytes; it is each spool's own and nobody's business, so that no payload can pass for a frame.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::session::{Fingerprint, Note};
 
-/// "PNT1" on the disk.
-pub(super) const MAGIC: [u8; 4] = *b"PNT1";
 /// Bytes before the messages.
 pub(super) const HEADER_BYTES: usize = 28;
 /// The longest `len` that is believed: a frame holds one group commit, or one message larger than that.
@@ -27,6 +26,11 @@ const NOTE: u32 = 1 << 31;
 const HELD: u8 = 1;
 const RELEASED: u8 = 2;
 const LOST: u8 = 3;
+const PAST: u8 = 4;
+const PASSED: u8 = 5;
+const BROKEN: u8 = 6;
+const BIT_ASCENDING: u8 = 1;
+const BIT_REPEATED: u8 = 2;
 
 /// What the broker sent, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +65,9 @@ impl Entry<'_> {
             Self::Message(message) => MESSAGE_HEADER_BYTES + message.topic.len() + message.payload.len(),
             Self::Note(Note::Held { .. }) => 12,
             Self::Note(Note::Released { .. }) => 3,
-            Self::Note(Note::Lost) => 1,
+            Self::Note(Note::Past { .. }) => 11,
+            Self::Note(Note::Passed { .. }) => 7,
+            Self::Note(Note::Lost | Note::Broken) => 1,
         }
     }
 }
@@ -86,30 +92,105 @@ pub struct Frame {
     pub notes: Vec<Note>,
 }
 
-/// Appends one frame to `out`. The entries must sum up to less than [`LEN_MAX`].
-pub(super) fn encode<'a>(first_sequence: u64, mark: u32, entries: impl Iterator<Item = Entry<'a>>, out: &mut BytesMut) {
-    let start = out.len();
-    out.put_slice(&MAGIC);
-    out.put_bytes(0, HEADER_BYTES - MAGIC.len());
-    let mut count = 0u32;
-    for entry in entries {
-        match entry {
-            Entry::Message(message) => {
-                put_message(message, entry.encoded_len(), out);
-                count += 1;
+/// Writes and reads frames of one spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Codec {
+    /// How its frames begin.
+    pub(super) magic: [u8; 4],
+}
+
+impl Codec {
+    /// Appends one frame to `out`. The entries must sum up to less than [`LEN_MAX`].
+    pub(super) fn encode<'a>(
+        self,
+        first_sequence: u64,
+        mark: u32,
+        entries: impl Iterator<Item = Entry<'a>>,
+        out: &mut BytesMut,
+    ) {
+        let start = out.len();
+        out.put_slice(&self.magic);
+        out.put_bytes(0, HEADER_BYTES - self.magic.len());
+        let mut count = 0u32;
+        for entry in entries {
+            match entry {
+                Entry::Message(message) => {
+                    put_message(message, entry.encoded_len(), out);
+                    count += 1;
+                }
+                Entry::Note(note) => put_note(note, entry.encoded_len(), out),
             }
-            Entry::Note(note) => put_note(note, entry.encoded_len(), out),
         }
+        let len = out.len() - start - HEADER_BYTES;
+        assert!(len <= LEN_MAX, "a frame of {count} messages and {len} bytes");
+        let mut header = &mut out[start + 8..start + HEADER_BYTES];
+        header.put_u32_le(len as u32);
+        header.put_u64_le(first_sequence);
+        header.put_u32_le(count);
+        header.put_u32_le(mark);
+        let crc = crc32fast::hash(&out[start + 8..]);
+        out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
     }
-    let len = out.len() - start - HEADER_BYTES;
-    assert!(len <= LEN_MAX, "a frame of {count} messages and {len} bytes");
-    let mut header = &mut out[start + 8..start + HEADER_BYTES];
-    header.put_u32_le(len as u32);
-    header.put_u64_le(first_sequence);
-    header.put_u32_le(count);
-    header.put_u32_le(mark);
-    let crc = crc32fast::hash(&out[start + 8..]);
-    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+
+    /// The extent of the frame at the start of `bytes`, checksum verified: its whole length, first sequence and count.
+    pub(super) fn verify(self, bytes: &[u8]) -> Result<Extent, Bad> {
+        let Some(mut header) = bytes.get(..HEADER_BYTES) else {
+            // A damaged start is damage even where the file ends early.
+            return Err(if self.magic.starts_with(&bytes[..bytes.len().min(4)]) { Bad::Short } else { Bad::Damaged });
+        };
+        if header[..4] != self.magic {
+            return Err(Bad::Damaged);
+        }
+        header.advance(4);
+        let crc = header.get_u32_le();
+        let len = header.get_u32_le() as usize;
+        let first_sequence = header.get_u64_le();
+        let count = header.get_u32_le();
+        let mark = header.get_u32_le();
+        if len > LEN_MAX {
+            return Err(Bad::Damaged);
+        }
+        let Some(covered) = bytes.get(8..HEADER_BYTES + len) else { return Err(Bad::Short) };
+        if crc32fast::hash(covered) != crc {
+            return Err(Bad::Damaged);
+        }
+        Ok(Extent { bytes: HEADER_BYTES + len, first_sequence, count: u64::from(count), mark })
+    }
+
+    /// Decodes the frame at the start of `bytes`; what is behind it is left alone.
+    pub(super) fn decode(self, bytes: &Bytes) -> Result<(Frame, Extent), Bad> {
+        let extent = self.verify(bytes)?;
+        let mut rest = bytes.slice(HEADER_BYTES..extent.bytes);
+        let mut frame = Frame {
+            first_sequence: extent.first_sequence,
+            messages: Vec::with_capacity(extent.count.min(4096) as usize),
+            notes: Vec::new(),
+        };
+        while rest.has_remaining() {
+            take_entry(&mut rest, &mut frame).ok_or(Bad::Damaged)?;
+        }
+        if frame.messages.len() as u64 != extent.count {
+            return Err(Bad::Damaged);
+        }
+        Ok((frame, extent))
+    }
+
+    /// Where the next sound frame begins, searching from `from` on.
+    pub(super) fn resync(self, bytes: &[u8], from: usize) -> Option<usize> {
+        memchr::memmem::find_iter(bytes.get(from..)?, &self.magic)
+            .map(|at| from + at)
+            .find(|&at| self.verify(&bytes[at..]).is_ok())
+    }
+}
+
+/// Where a verified frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Header included.
+    pub(super) bytes: usize,
+    pub(super) first_sequence: u64,
+    pub(super) count: u64,
+    pub(super) mark: u32,
 }
 
 fn put_message(message: &Message, encoded_len: usize, out: &mut BytesMut) {
@@ -125,71 +206,29 @@ fn put_message(message: &Message, encoded_len: usize, out: &mut BytesMut) {
 fn put_note(note: Note, encoded_len: usize, out: &mut BytesMut) {
     out.put_u32_le((encoded_len - 4) as u32 | NOTE);
     match note {
-        Note::Held { pkid, fingerprint, ascending } => {
+        Note::Held { pkid, fingerprint, ascending, dup } => {
             out.put_u8(HELD);
             out.put_u16_le(pkid);
             out.put_u64_le(fingerprint.0);
-            out.put_u8(ascending.into());
+            out.put_u8(if ascending { BIT_ASCENDING } else { 0 } | if dup { BIT_REPEATED } else { 0 });
         }
         Note::Released { pkid } => {
             out.put_u8(RELEASED);
             out.put_u16_le(pkid);
         }
+        Note::Past { pkid, fingerprint } => {
+            out.put_u8(PAST);
+            out.put_u16_le(pkid);
+            out.put_u64_le(fingerprint.0);
+        }
+        Note::Passed { newest, messages } => {
+            out.put_u8(PASSED);
+            out.put_u16_le(newest);
+            out.put_u32_le(messages);
+        }
         Note::Lost => out.put_u8(LOST),
+        Note::Broken => out.put_u8(BROKEN),
     }
-}
-
-/// The extent of the frame at the start of `bytes`, checksum verified: its whole length, first sequence and count.
-pub(super) fn verify(bytes: &[u8]) -> Result<Extent, Bad> {
-    let Some(mut header) = bytes.get(..HEADER_BYTES) else {
-        // A damaged start is damage even where the file ends early.
-        return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(4)]) { Bad::Short } else { Bad::Damaged });
-    };
-    if header[..4] != MAGIC {
-        return Err(Bad::Damaged);
-    }
-    header.advance(4);
-    let crc = header.get_u32_le();
-    let len = header.get_u32_le() as usize;
-    let first_sequence = header.get_u64_le();
-    let count = header.get_u32_le();
-    let mark = header.get_u32_le();
-    if len > LEN_MAX {
-        return Err(Bad::Damaged);
-    }
-    let Some(covered) = bytes.get(8..HEADER_BYTES + len) else { return Err(Bad::Short) };
-    if crc32fast::hash(covered) != crc {
-        return Err(Bad::Damaged);
-    }
-    Ok(Extent { bytes: HEADER_BYTES + len, first_sequence, count: u64::from(count), mark })
-}
-
-/// Where a verified frame ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// Header included.
-    pub(super) bytes: usize,
-    pub(super) first_sequence: u64,
-    pub(super) count: u64,
-    pub(super) mark: u32,
-}
-
-/// Decodes the frame at the start of `bytes`; what is behind it is left alone.
-pub(super) fn decode(bytes: &Bytes) -> Result<(Frame, Extent), Bad> {
-    let extent = verify(bytes)?;
-    let mut rest = bytes.slice(HEADER_BYTES..extent.bytes);
-    let mut frame = Frame {
-        first_sequence: extent.first_sequence,
-        messages: Vec::with_capacity(extent.count.min(4096) as usize),
-        notes: Vec::new(),
-    };
-    while rest.has_remaining() {
-        take_entry(&mut rest, &mut frame).ok_or(Bad::Damaged)?;
-    }
-    if frame.messages.len() as u64 != extent.count {
-        return Err(Bad::Damaged);
-    }
-    Ok((frame, extent))
 }
 
 fn take_entry(rest: &mut Bytes, frame: &mut Frame) -> Option<()> {
@@ -226,27 +265,29 @@ fn message(mut entry: Bytes) -> Option<Message> {
 
 fn note(mut entry: Bytes) -> Option<Note> {
     let note = match entry.try_get_u8().ok()? {
-        HELD => Note::Held {
-            pkid: entry.try_get_u16_le().ok()?,
-            fingerprint: Fingerprint(entry.try_get_u64_le().ok()?),
-            ascending: entry.try_get_u8().ok()? != 0,
-        },
+        HELD => {
+            let (pkid, fingerprint) = (entry.try_get_u16_le().ok()?, Fingerprint(entry.try_get_u64_le().ok()?));
+            let bits = entry.try_get_u8().ok()?;
+            Note::Held { pkid, fingerprint, ascending: bits & BIT_ASCENDING != 0, dup: bits & BIT_REPEATED != 0 }
+        }
         RELEASED => Note::Released { pkid: entry.try_get_u16_le().ok()? },
+        PAST => {
+            Note::Past { pkid: entry.try_get_u16_le().ok()?, fingerprint: Fingerprint(entry.try_get_u64_le().ok()?) }
+        }
+        PASSED => Note::Passed { newest: entry.try_get_u16_le().ok()?, messages: entry.try_get_u32_le().ok()? },
         LOST => Note::Lost,
+        BROKEN => Note::Broken,
         _ => return None,
     };
     entry.is_empty().then_some(note)
-}
-
-/// Where the next sound frame begins, searching from `from` on.
-pub(super) fn resync(bytes: &[u8], from: usize) -> Option<usize> {
-    memchr::memmem::find_iter(bytes.get(from..)?, &MAGIC).map(|at| from + at).find(|&at| verify(&bytes[at..]).is_ok())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const CODEC: Codec = Codec { magic: *b"PNT1" };
 
     pub(in crate::spool) fn any_message() -> impl Strategy<Value = Message> {
         (
@@ -266,11 +307,22 @@ pub(super) mod tests {
     }
 
     fn any_note() -> impl Strategy<Value = Note> {
-        let held = (any::<u16>(), any::<u64>(), any::<bool>());
+        let held = (any::<u16>(), any::<u64>(), any::<bool>(), any::<bool>());
+        let held = held.prop_map(|(pkid, print, ascending, dup)| Note::Held {
+            pkid,
+            fingerprint: Fingerprint(print),
+            ascending,
+            dup,
+        });
+        let past =
+            (any::<u16>(), any::<u64>()).prop_map(|(pkid, print)| Note::Past { pkid, fingerprint: Fingerprint(print) });
         prop_oneof![
-            held.prop_map(|(pkid, print, ascending)| Note::Held { pkid, fingerprint: Fingerprint(print), ascending }),
+            held,
+            past,
+            (any::<u16>(), any::<u32>()).prop_map(|(newest, messages)| Note::Passed { newest, messages }),
             any::<u16>().prop_map(|pkid| Note::Released { pkid }),
             Just(Note::Lost),
+            Just(Note::Broken),
         ]
     }
 
@@ -278,7 +330,7 @@ pub(super) mod tests {
     fn encoded(first: u64, messages: &[Message], notes: &[Note]) -> Bytes {
         let mut out = BytesMut::new();
         let notes = notes.iter().copied().map(Entry::Note);
-        encode(first, 0, notes.chain(messages.iter().map(Entry::Message)), &mut out);
+        CODEC.encode(first, 0, notes.chain(messages.iter().map(Entry::Message)), &mut out);
         out.freeze()
     }
 
@@ -288,7 +340,7 @@ pub(super) mod tests {
             messages in prop::collection::vec(any_message(), 0..20), notes in prop::collection::vec(any_note(), 0..20), first: u64,
         ) {
             let bytes = encoded(first, &messages, &notes);
-            let (frame, extent) = decode(&bytes).unwrap();
+            let (frame, extent) = CODEC.decode(&bytes).unwrap();
             prop_assert_eq!(extent.bytes, bytes.len());
             let entries = notes.iter().copied().map(Entry::Note).chain(messages.iter().map(Entry::Message));
             prop_assert_eq!(extent.bytes, HEADER_BYTES + entries.map(|entry| entry.encoded_len()).sum::<usize>());
@@ -300,16 +352,16 @@ pub(super) mod tests {
             messages in prop::collection::vec(any_message(), 1..4), notes in prop::collection::vec(any_note(), 0..4), cut: prop::sample::Index, flip: prop::sample::Index,
         ) {
             let bytes = encoded(7, &messages, &notes);
-            prop_assert_eq!(decode(&bytes.slice(..cut.index(bytes.len()))), Err(Bad::Short));
+            prop_assert_eq!(CODEC.decode(&bytes.slice(..cut.index(bytes.len()))), Err(Bad::Short));
             let bit = flip.index(bytes.len() * 8);
             let mut damaged = bytes.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(decode(&damaged.into()).is_err());
+            prop_assert!(CODEC.decode(&damaged.into()).is_err());
         }
 
         #[test]
         fn any_bytes_are_decoded_without_panic(bytes: Vec<u8>) {
-            let _ = decode(&bytes.into());
+            let _ = CODEC.decode(&bytes.into());
         }
 
         #[test]
@@ -317,7 +369,7 @@ pub(super) mod tests {
             let frame = encoded(9, &[message], &[]);
             let mut bytes = garbage.clone();
             bytes.extend_from_slice(&frame);
-            prop_assert_eq!(resync(&bytes, 0), Some(garbage.len()));
+            prop_assert_eq!(CODEC.resync(&bytes, 0), Some(garbage.len()));
         }
     }
 }

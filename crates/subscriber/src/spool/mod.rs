@@ -34,6 +34,7 @@ use uuid::Uuid;
 use checkpoint::Checkpoint;
 use cursor::Cursor;
 pub use cursor::Progress;
+use frame::Codec;
 pub use frame::{Entry, Frame, Message};
 pub use reader::Reader;
 pub use writer::{AppendError, Writer};
@@ -118,6 +119,8 @@ pub struct Usage {
     pub next_sequence: u64,
     /// How far the API has it.
     pub progress: Progress,
+    /// Capture time of the oldest message that waits, in milliseconds since the Unix epoch; none where nothing waits.
+    pub oldest_ms: Option<i64>,
 }
 
 /// A segment as its users know it: the file itself may be longer while an append is under way.
@@ -135,6 +138,10 @@ struct State {
     cursor: Cursor,
     next_sequence: u64,
     quarantine_bytes: u64,
+    /// The newest checkpoint holds the state before this segment: it and what follows it must stay.
+    checkpoint_from: u64,
+    /// Capture time of the oldest message that waits, as far as it is known.
+    oldest_ms: Option<i64>,
 }
 
 impl State {
@@ -146,6 +153,7 @@ impl State {
 /// What writer and reader have in common.
 struct Shared {
     settings: Settings,
+    codec: Codec,
     state: Mutex<State>,
     /// Wakes the reader.
     appended: Notify,
@@ -178,7 +186,8 @@ impl Shared {
     fn release(&self) -> io::Result<()> {
         let mut state = self.state();
         let acked = state.cursor.progress().acked;
-        let passed = state.segments.iter().skip(1).take_while(|next| next.first_sequence <= acked + 1).count();
+        let may_go = |next: &&Extent| next.first_sequence <= (acked + 1).min(state.checkpoint_from);
+        let passed = state.segments.iter().skip(1).take_while(may_go).count();
         if passed == 0 {
             return Ok(());
         }
@@ -212,7 +221,13 @@ impl Gauge {
             bytes_max: self.0.settings.bytes_max,
             next_sequence: state.next_sequence,
             progress,
+            oldest_ms: state.oldest_ms.filter(|_| progress.acked + 1 < state.next_sequence),
         }
+    }
+
+    /// Says that the oldest message that waits was captured then.
+    pub fn set_oldest_ms(&self, captured_ms: i64) {
+        self.0.state().oldest_ms = Some(captured_ms);
     }
 
     /// Names the installation, for ever.
@@ -234,7 +249,7 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
     fs::create_dir_all(&dir).map_err(|error| fault(&dir, error))?;
     let lock = lock(&dir)?;
     let (mut cursor, is_new) = Cursor::open(&dir)?;
-    let (checkpoint, saved) = Checkpoint::open(&dir).map_err(|error| fault(&dir, error))?;
+    let (checkpoint, saved) = Checkpoint::open(&dir, cursor.codec).map_err(|error| fault(&dir, error))?;
     let mut segments = segment::list(&dir).map_err(|error| fault(&dir, error))?;
     let mut durable = saved.inbound;
     let mut torn_bytes = 0;
@@ -242,9 +257,10 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
     let last_sequence = segments.back().map(|last| last.first_sequence);
     for segment in segments.iter_mut().filter(|segment| segment.first_sequence >= saved.from_sequence) {
         let path = segment::path(&dir, segment.first_sequence);
-        let found = segment::scan(&path, segment.first_sequence, &mut durable).map_err(|error| fault(&path, error))?;
+        let found = segment::scan(cursor.codec, &path, segment.first_sequence, &mut durable)
+            .map_err(|error| fault(&path, error))?;
         if Some(segment.first_sequence) == last_sequence {
-            segment::settle(&path, &found).map_err(|error| fault(&path, error))?;
+            segment::settle(cursor.codec, &dir, segment.first_sequence, &found).map_err(|error| fault(&path, error))?;
             torn_bytes = found.torn_bytes;
             segment.durable_bytes = found.sound_bytes;
         }
@@ -256,13 +272,23 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
     begin(&mut cursor, is_new, oldest, next_sequence).map_err(|error| fault(&dir, error))?;
     let shared = Arc::new(Shared {
         settings,
-        state: Mutex::new(State { segments, cursor, next_sequence, quarantine_bytes: 0 }),
+        codec: cursor.codec,
+        state: Mutex::new(State {
+            segments,
+            cursor,
+            next_sequence,
+            quarantine_bytes: 0,
+            checkpoint_from: saved.from_sequence,
+            oldest_ms: None,
+        }),
         appended: Notify::new(),
         freed: Condvar::new(),
         _lock: lock,
     });
     let writer = Writer::open(shared.clone(), checkpoint, durable).map_err(|error| fault(&dir, error))?;
     shared.release().map_err(|error| fault(&dir, error))?;
+    let oldest = Reader::new(shared.clone()).try_next().map_err(|error| fault(&dir, error))?;
+    shared.state().oldest_ms = oldest.map(|frame| frame.messages[0].captured_ms);
     let reader = Reader::new(shared.clone());
     let gauge = Gauge(shared);
     let recovery = Recovery { torn_bytes, waiting: gauge.usage().waiting };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Shared;
 use super::cursor::Progress;
-use super::frame::{self, Frame};
+use super::frame::Frame;
 use super::segment::{self, Found};
+use super::{Extent, Shared};
 
 /// The one reader.
 pub struct Reader {
@@ -95,7 +95,12 @@ impl Reader {
                 progress.acked = sequence;
                 progress.damaged += self.gaps.iter().take(passed).map(|(_, count)| count).sum::<u64>();
                 change(&mut progress);
+                let moved = progress.base != state.cursor.progress().base;
                 state.cursor.set(progress)?;
+                if moved {
+                    // Going back would give sequences of ours to what the API has under another name.
+                    state.cursor.sync()?;
+                }
             }
         }
         self.gaps.drain(..passed);
@@ -136,6 +141,9 @@ impl Reader {
             self.file = None;
             segment = segments.next()?;
         }
+        while segment.durable_bytes == 0 {
+            segment = segments.next()?;
+        }
         if (segment.first_sequence, segment.restarts) != (self.at.first_sequence, self.at.restarts) {
             self.at = Position { first_sequence: segment.first_sequence, restarts: segment.restarts, offset: 0 };
             self.file = None;
@@ -150,8 +158,15 @@ impl Reader {
             Some(file) => file,
             None => self.file.insert(File::open(segment::path(dir, self.at.first_sequence))?),
         };
-        let damaged = match segment::look(file, self.at.offset, durable_bytes)? {
-            Found::Frame(bytes, extent) => match frame::decode(&bytes) {
+        let found = segment::look(self.shared.codec, file, self.at.offset, durable_bytes);
+        // The writer empties a segment of notes while we read it: then nothing that was read is what it seems.
+        let restarts =
+            |extent: &Extent| extent.first_sequence == self.at.first_sequence && extent.restarts != self.at.restarts;
+        if self.shared.state().segments.iter().any(restarts) {
+            return Ok(None);
+        }
+        let damaged = match found? {
+            Found::Frame(bytes, extent) => match self.shared.codec.decode(&bytes) {
                 Ok((frame, _)) => {
                     self.at.offset += extent.bytes as u64;
                     return Ok(Some(frame));

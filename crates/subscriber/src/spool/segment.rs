@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use tracing::error;
 
-use super::frame::{self, Bad, HEADER_BYTES};
+use super::frame::{self, Bad, Codec, HEADER_BYTES};
 use super::{Extent, disk};
 use crate::session::Inbound;
 
 const SUFFIX: &str = ".seg";
+/// So many pieces of damage are kept for a person to look at.
+const CORRUPT_FILES_MAX: usize = 64;
 
 /// The file whose first message has this sequence.
 pub(super) fn path(dir: &Path, first_sequence: u64) -> PathBuf {
@@ -35,6 +37,16 @@ pub(super) fn list(dir: &Path) -> io::Result<VecDeque<Extent>> {
     Ok(found.into())
 }
 
+/// How the first frame of the oldest segment begins; none where there is no frame.
+pub(super) fn first_magic(dir: &Path) -> io::Result<Option<[u8; 4]>> {
+    let segments = list(dir)?;
+    let Some(oldest) = segments.iter().find(|segment| segment.durable_bytes >= HEADER_BYTES as u64) else {
+        return Ok(None);
+    };
+    let bytes = read_at(&File::open(path(dir, oldest.first_sequence))?, 0, 4)?;
+    Ok(Some(bytes[..].try_into().expect("four bytes")))
+}
+
 /// What lies at a place of a segment.
 pub(super) enum Found {
     /// A sound frame, as its bytes.
@@ -44,10 +56,10 @@ pub(super) enum Found {
 }
 
 /// Looks at `offset`, which must be before `end`.
-pub(super) fn look(file: &File, offset: u64, end: u64) -> io::Result<Found> {
+pub(super) fn look(codec: Codec, file: &File, offset: u64, end: u64) -> io::Result<Found> {
     let rest = end - offset;
     let header = read_at(file, offset, rest.min(HEADER_BYTES as u64))?;
-    let len = match frame::verify(&header) {
+    let len = match codec.verify(&header) {
         Err(Bad::Short) if header.len() == HEADER_BYTES => {
             let len = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
             rest.min(HEADER_BYTES as u64 + u64::from(len))
@@ -55,11 +67,11 @@ pub(super) fn look(file: &File, offset: u64, end: u64) -> io::Result<Found> {
         _ => rest.min(HEADER_BYTES as u64),
     };
     let bytes = read_at(file, offset, len)?;
-    if let Ok(extent) = frame::verify(&bytes) {
+    if let Ok(extent) = codec.verify(&bytes) {
         return Ok(Found::Frame(bytes, extent));
     }
     let bytes = read_at(file, offset, rest)?;
-    Ok(match frame::resync(&bytes, 1) {
+    Ok(match codec.resync(&bytes, 1) {
         Some(next) => Found::Damage { bytes: bytes.slice(..next), followed: true },
         None => Found::Damage { bytes, followed: false },
     })
@@ -85,17 +97,18 @@ pub(super) struct Scanned {
 /// Reads a segment, and applies the notes of its frames.
 ///
 /// A bad frame that is followed by a sound one is damage, not a torn write: it stays for the reader to set aside.
-pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> io::Result<Scanned> {
+pub(super) fn scan(codec: Codec, path: &Path, first_sequence: u64, inbound: &mut Inbound) -> io::Result<Scanned> {
     let file = File::open(path)?;
     let end = file.metadata()?.len();
     let mut at = 0;
     let mut next_sequence = first_sequence;
     let mut last = None;
     while at < end {
-        match look(&file, at, end)? {
+        match look(codec, &file, at, end)? {
             Found::Frame(bytes, extent) => {
-                if let Ok((frame, _)) = frame::decode(&bytes) {
+                if let Ok((frame, _)) = codec.decode(&bytes) {
                     frame.notes.into_iter().for_each(|note| inbound.apply(note));
+                    inbound.pass(frame.messages.iter().filter(|message| message.qos == 1).count() as u32);
                 }
                 next_sequence = extent.first_sequence + extent.count;
                 last = Some((at, bytes));
@@ -111,8 +124,16 @@ pub(super) fn scan(path: &Path, first_sequence: u64, inbound: &mut Inbound) -> i
 /// Makes what a scan has found durable: cuts a torn write off, and writes the last frame again. Its sync may have failed before
 /// the program ended; then it is read from the page cache, and a sync alone would claim it without writing it. The
 /// frames before it were synced, or cut off, before the next one came.
-pub(super) fn settle(path: &Path, scanned: &Scanned) -> io::Result<()> {
-    let file = disk::open(path)?;
+///
+/// What is cut is torn if it is short; else it may be damage of what was durable, and is set aside.
+pub(super) fn settle(codec: Codec, dir: &Path, first_sequence: u64, scanned: &Scanned) -> io::Result<()> {
+    let file = disk::open(&path(dir, first_sequence))?;
+    if scanned.torn_bytes > HEADER_BYTES as u64 {
+        let bytes = read_at(&file, scanned.sound_bytes, scanned.torn_bytes)?;
+        if codec.verify(&bytes) == Err(Bad::Damaged) {
+            set_aside(dir, first_sequence, scanned.sound_bytes, &bytes)?;
+        }
+    }
     disk::set_len(&file, scanned.sound_bytes)?;
     if let Some((offset, frame)) = &scanned.last {
         disk::write(&file, frame, *offset)?;
@@ -134,6 +155,10 @@ pub(super) fn create(dir: &Path, first_sequence: u64, sync: bool) -> io::Result<
 pub(super) fn set_aside(dir: &Path, first_sequence: u64, offset: u64, damaged: &[u8]) -> io::Result<()> {
     let aside = dir.join("corrupt");
     fs::create_dir_all(&aside)?;
+    if fs::read_dir(&aside)?.count() >= CORRUPT_FILES_MAX {
+        error!(segment = first_sequence, offset, bytes = damaged.len(), "damaged bytes in the spool; corrupt/ is full");
+        return Ok(());
+    }
     let copy = aside.join(format!("{first_sequence:020}-{offset}.bin"));
     fs::write(&copy, damaged)?;
     error!(segment = first_sequence, offset, bytes = damaged.len(), copy = %copy.display(), "damaged bytes in the spool were set aside");

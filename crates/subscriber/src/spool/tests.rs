@@ -128,7 +128,9 @@ fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
     let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
     append(&mut writer, &["kept"]);
     let mut forged = bytes::BytesMut::new();
-    frame::encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
+    // What a stranger may know of frames.
+    let codec = frame::Codec { magic: *b"PNT1" };
+    codec.encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
     let carrier = Message { payload: forged.freeze(), ..message("") };
     writer.append([Entry::Message(&carrier), Entry::Message(&message("torn"))].into_iter()).unwrap();
     drop((writer, reader, gauge));
@@ -285,7 +287,7 @@ fn an_empty_segment_does_not_hold_up_what_is_behind_it() {
 }
 
 fn held(pkid: u16) -> Entry<'static> {
-    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false })
+    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false, dup: false })
 }
 
 fn released(pkid: u16) -> Entry<'static> {
@@ -298,7 +300,7 @@ fn unreleased(writer: &Writer) -> Vec<u16> {
         Note::Held { pkid, .. } => pkid,
         other => panic!("{other:?}"),
     };
-    let mut ids: Vec<_> = writer.inbound().unreleased().map(pkid).collect();
+    let mut ids: Vec<_> = writer.inbound().unreleased().into_iter().map(pkid).collect();
     ids.sort_unstable();
     ids
 }

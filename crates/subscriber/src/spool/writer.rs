@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::checkpoint::Checkpoint;
-use super::frame::{self, Entry, HEADER_BYTES};
+use super::frame::{Entry, HEADER_BYTES};
 use super::{Extent, Shared, disk, is_full, segment};
 use crate::session::Inbound;
 
@@ -27,6 +27,16 @@ pub enum AppendError {
     /// The disk, full or failing.
     #[error("the spool cannot be written: {0}")]
     Io(#[from] io::Error),
+}
+
+impl AppendError {
+    /// Whether less might fit.
+    pub fn is_for_space(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io(error) => is_full(error),
+        }
+    }
 }
 
 /// The one appender.
@@ -64,7 +74,14 @@ impl Writer {
         };
         let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, rotating: false, durable };
         match last {
-            Some(_) => writer.mend()?,
+            Some(last) => {
+                writer.mend()?;
+                // A rotation that was not completed, or a checkpoint that was lost: without it no segment could go. On a full
+                // disk the next rotation brings it.
+                if writer.shared.state().checkpoint_from < last.first_sequence {
+                    let _ = writer.save_checkpoint(last.first_sequence);
+                }
+            }
             None => writer.begin_segment(next_sequence)?,
         }
         Ok(writer)
@@ -78,7 +95,7 @@ impl Writer {
         let size = (HEADER_BYTES + entries.clone().map(|entry| entry.encoded_len()).sum::<usize>()) as u64;
         let next_sequence = self.make_room(size)?;
         self.buffer.clear();
-        frame::encode(next_sequence, 0, entries.clone(), &mut self.buffer);
+        self.shared.codec.encode(next_sequence, 0, entries.clone(), &mut self.buffer);
         if let Err(error) = self.write() {
             // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
             // file cut back to its last durable byte is trusted again.
@@ -89,14 +106,21 @@ impl Writer {
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = BytesMut::new();
         }
-        let mut messages = 0;
+        let (mut messages, mut first_ms) = (0, None);
         for entry in entries {
             match entry {
-                Entry::Message(_) => messages += 1,
+                Entry::Message(message) => {
+                    messages += 1;
+                    first_ms = first_ms.or(Some(message.captured_ms));
+                    self.durable.pass((message.qos == 1).into());
+                }
                 Entry::Note(note) => self.durable.apply(note),
             }
         }
         let mut state = self.shared.state();
+        if state.cursor.progress().acked + 1 == state.next_sequence {
+            state.oldest_ms = first_ms;
+        }
         state.next_sequence += messages;
         state.segments.back_mut().expect("the active segment").durable_bytes = self.active.offset;
         drop(state);
@@ -165,16 +189,22 @@ impl Writer {
         }
         self.rotating = true;
         let file = segment::create(&self.shared.settings.dir, first_sequence, self.shared.sync_wanted())?;
-        self.checkpoint.save(&self.durable, first_sequence)?;
+        self.save_checkpoint(first_sequence)?;
         self.rotating = false;
         self.active = Active { first_sequence, offset: 0, file: Some(file) };
         self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, durable_bytes: 0 });
         Ok(())
     }
 
+    fn save_checkpoint(&mut self, from_sequence: u64) -> io::Result<()> {
+        self.checkpoint.save(&self.durable, from_sequence)?;
+        self.shared.state().checkpoint_from = from_sequence;
+        Ok(())
+    }
+
     /// A segment of nothing but notes begins anew. Should they be read again, they change nothing.
     fn empty_segment(&mut self) -> io::Result<()> {
-        self.checkpoint.save(&self.durable, self.active.first_sequence)?;
+        self.save_checkpoint(self.active.first_sequence)?;
         let mut state = self.shared.state();
         let extent = state.segments.back_mut().expect("the active segment");
         extent.durable_bytes = 0;
