@@ -9,8 +9,8 @@ use rumqttc::v5::mqttbytes::v5::Publish;
 use super::gate::Ack;
 use crate::capture::Delivery;
 use crate::config::Retained;
-use crate::session::order::Order;
 use crate::session::owed::Delivery as Standing;
+use crate::session::reuse::Reuse;
 use crate::session::{Fingerprint, Inbound, Owed};
 use crate::spool::Message;
 use crate::status::Status;
@@ -20,27 +20,27 @@ pub(super) struct Receiver {
     retained: Retained,
     inbound: Inbound,
     owed: Owed,
-    order: Order,
+    reuse: Reuse,
     status: Arc<Status>,
 }
 
 impl Receiver {
     pub(super) fn new(retained: Retained, inbound: Inbound, status: Arc<Status>) -> Self {
-        let order = Order::resume(inbound.order());
-        Self { retained, inbound, owed: Owed::default(), order, status }
+        let reuse = Reuse::new(inbound.is_late());
+        Self { retained, inbound, owed: Owed::default(), reuse, status }
     }
 
     /// A PUBLISH on the connection of this `generation`. None where there is nothing to do.
     pub(super) fn publish(&mut self, publish: Publish, generation: u64) -> Option<Delivery> {
         let Publish { qos, pkid, dup, .. } = publish;
         let ack = (qos != QoS::AtMostOnce).then_some(Ack { generation, pkid, qos: qos as u8 });
-        let broke = ack.is_some() && self.order.saw(pkid, dup);
+        let is_early = ack.is_some() && self.reuse.saw(pkid, dup);
         self.status.counts.received.inc();
         if publish.retain && self.retained == Retained::Skip {
             // A broker that heeds Retain Handling sends none.
             self.status.counts.retained_skipped.inc();
             self.inbound.pass(1);
-            let note = if broke { self.inbound.break_order() } else { None };
+            let note = if is_early { self.inbound.distrust() } else { None };
             return ack.map(|ack| Delivery { message: None, note, ack: Some(ack) });
         }
         let (is_new, note) = match qos {
@@ -48,7 +48,7 @@ impl Receiver {
             QoS::AtLeastOnce => {
                 let expires = publish.properties.as_ref().is_some_and(|all| all.message_expiry_interval.is_some());
                 self.inbound.pass(1);
-                let note = if broke { self.inbound.break_order() } else { None };
+                let note = if is_early { self.inbound.distrust() } else { None };
                 match self.owed.publish(generation, pkid, dup, expires, fingerprint(&publish)) {
                     Standing::New => (true, note),
                     Standing::Repeated => (false, note),
@@ -56,8 +56,8 @@ impl Receiver {
                 }
             }
             QoS::ExactlyOnce => {
-                let ascending = self.order.is_ascending();
-                let (is_new, note) = self.inbound.publish(pkid, dup, fingerprint(&publish), ascending);
+                let late = self.reuse.is_late();
+                let (is_new, note) = self.inbound.publish(pkid, dup, fingerprint(&publish), late);
                 (is_new, Some(note))
             }
         };
@@ -80,7 +80,7 @@ impl Receiver {
     /// The broker has begun a new session. None where there was nothing to forget.
     pub(super) fn lose(&mut self) -> Option<Delivery> {
         self.owed.lose();
-        self.order = Order::default();
+        self.reuse = Reuse::new(false);
         self.inbound.lose().map(|note| Delivery { note: Some(note), ..Delivery::default() })
     }
 }

@@ -3,8 +3,8 @@
 //! mosquitto 2.0.11 repeats more than it may: after its restart it sends a PUBLISH again although it has had the PUBREC, where
 //! it had not seen our PUBCOMP [MQTT-4.3.3-6]. So ids that were released are remembered too, but only as long as the broker
 //! may not have our PUBCOMP: once it completes the handshake of a message that it sent for the first time after that
-//! PUBCOMP was written, it has it, since a connection keeps the order of bytes. And only from brokers whose ids ascend:
-//! another may have given the id to a new message of the same content, which would be lost.
+//! PUBCOMP was written, it has it, since a connection keeps the order of bytes. And only from brokers that give ids again late
+//! ([`super::reuse`]): another may have given the id to a new message of the same content, which would be lost.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -20,10 +20,9 @@ const PASSED_MAX: u32 = 16_384;
 pub struct Inbound {
     held: HashMap<u16, Held>,
     released: Released,
-    ascending: bool,
-    /// The id of the newest message that came for the first time.
-    newest: Option<u16>,
-    /// Messages of QoS 1 since then.
+    /// Whether the broker gives ids again late.
+    late: bool,
+    /// Messages of QoS 1 since the newest of QoS 2 that came for the first time.
     passed: u32,
 }
 
@@ -91,12 +90,12 @@ impl Released {
 }
 
 impl Inbound {
-    /// A PUBLISH came: whether it is to be stored rather than only answered, and the note to keep. `ascending` says whether
-    /// the broker's ids have been so without a break ([`super::order`]).
-    pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, ascending: bool) -> (bool, Note) {
+    /// A PUBLISH came: whether it is to be stored rather than only answered, and the note to keep. `late` says whether the
+    /// broker was seen to give ids again late.
+    pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, late: bool) -> (bool, Note) {
         let is_held = self.held.get(&pkid).is_some_and(|held| held.fingerprint == fingerprint);
-        let was_released = ascending && self.remembers() && self.released.has(pkid, fingerprint);
-        let note = Note::Held { pkid, fingerprint, ascending, dup };
+        let was_released = late && self.remembers() && self.released.has(pkid, fingerprint);
+        let note = Note::Held { pkid, fingerprint, late, dup };
         self.apply(note);
         (!(dup && (is_held || was_released)), note)
     }
@@ -109,11 +108,11 @@ impl Inbound {
         held.then_some(note)
     }
 
-    /// The ids have ceased to ascend: the note to keep, if there was anything to forget.
-    pub fn break_order(&mut self) -> Option<Note> {
+    /// An id was given again early: the note to keep, if there was anything to forget.
+    pub fn distrust(&mut self) -> Option<Note> {
         let any = !self.released.messages.is_empty();
-        self.apply(Note::Broken);
-        any.then_some(Note::Broken)
+        self.apply(Note::Early);
+        any.then_some(Note::Early)
     }
 
     /// Messages of QoS 1 came.
@@ -132,16 +131,15 @@ impl Inbound {
     /// that they are after applying it once.
     pub fn apply(&mut self, note: Note) {
         match note {
-            Note::Held { pkid, fingerprint, ascending, dup } => {
-                if !ascending {
+            Note::Held { pkid, fingerprint, late, dup } => {
+                if !late {
                     self.released.clear();
                 }
                 self.released.messages.remove(&pkid);
                 let after = (!dup).then_some(self.released.count);
                 self.held.insert(pkid, Held { fingerprint, after });
-                self.ascending = ascending;
+                self.late = late;
                 if !dup {
-                    self.newest = Some(pkid);
                     self.passed = 0;
                 }
             }
@@ -152,28 +150,26 @@ impl Inbound {
                 }
             }
             Note::Past { pkid, fingerprint } => self.released.push(pkid, fingerprint),
-            Note::Passed { newest, messages } => {
-                self.newest = Some(newest);
+            Note::Passed { messages } => {
                 self.passed = messages;
-                self.ascending = true;
+                self.late = true;
             }
-            Note::Broken => {
+            Note::Early => {
                 self.released.clear();
-                self.ascending = false;
+                self.late = false;
             }
             Note::Lost => *self = Self::default(),
         }
     }
 
-    /// Where ids ascend, what the next run needs to follow them: the newest one of QoS 2, and how many messages of QoS 1
-    /// came after it.
-    pub fn order(&self) -> Option<(u16, u32)> {
-        self.newest.filter(|_| self.remembers()).map(|newest| (newest, self.passed))
-    }
-
     /// Whether a released id still names the message that it named.
     fn remembers(&self) -> bool {
-        self.ascending && self.newest.is_some() && self.passed < PASSED_MAX
+        self.late && self.passed < PASSED_MAX
+    }
+
+    /// Whether the broker was seen to give ids again late.
+    pub fn is_late(&self) -> bool {
+        self.late
     }
 
     /// Notes that give this state again when they are applied to an empty one.
@@ -184,7 +180,7 @@ impl Inbound {
         // Releases and first deliveries in the order in which they were: it says which of them prove what.
         let past: Vec<_> = self.released.iter().collect();
         let held = self.held.iter().map(|(&pkid, &Held { fingerprint, after })| {
-            let note = Note::Held { pkid, fingerprint, ascending: true, dup: after.is_none() };
+            let note = Note::Held { pkid, fingerprint, late: true, dup: after.is_none() };
             let releases = after.map(|after| past.partition_point(|(number, ..)| *number <= after));
             ((releases.unwrap_or(0), if after.is_none() { 1 } else { 2 }, pkid), note)
         });
@@ -194,8 +190,7 @@ impl Inbound {
             .map(|(index, &(_, pkid, fingerprint))| ((index + 1, 0, pkid), Note::Past { pkid, fingerprint }));
         let mut all: Vec<_> = past.chain(held).collect();
         all.sort_unstable_by_key(|(place, _)| *place);
-        let passed = self.newest.map(|newest| Note::Passed { newest, messages: self.passed });
-        all.into_iter().map(|(_, note)| note).chain(passed).collect()
+        all.into_iter().map(|(_, note)| note).chain([Note::Passed { messages: self.passed }]).collect()
     }
 
     /// Those notes alone without which a message could be stored twice from any broker.
@@ -203,7 +198,7 @@ impl Inbound {
         let note = |(&pkid, held): (&u16, &Held)| Note::Held {
             pkid,
             fingerprint: held.fingerprint,
-            ascending: false,
+            late: false,
             dup: held.after.is_none(),
         };
         let mut held: Vec<_> = self.held.iter().collect();
@@ -231,6 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::reuse::Reuse;
 
     const ONE: Fingerprint = Fingerprint(1);
     const TWO: Fingerprint = Fingerprint(2);
@@ -254,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_released_is_recognised_where_ids_ascend() {
+    fn what_was_released_is_recognised_where_ids_are_given_again_late() {
         let mut inbound = Inbound::default();
         inbound.publish(7, false, ONE, true);
         inbound.publish(8, false, TWO, true);
@@ -265,9 +261,9 @@ mod tests {
         let mut passed = inbound.clone();
         passed.pass(PASSED_MAX);
         assert!(passed.publish(7, true, ONE, true).0, "it may have come round");
-        let mut broken = inbound.clone();
-        assert_eq!(broken.break_order(), Some(Note::Broken));
-        assert!(broken.publish(7, true, ONE, true).0);
+        let mut early = inbound.clone();
+        assert_eq!(early.distrust(), Some(Note::Early));
+        assert!(early.publish(7, true, ONE, true).0);
         // 8 came before 7 was released: that it is released too proves nothing.
         inbound.release(8);
         assert!(!inbound.clone().publish(7, true, ONE, true).0);
@@ -285,14 +281,14 @@ mod tests {
 
     /// A broker's own choice of packet ids, as the receiver sees it: every message is "ON". Says which were stored.
     struct Seen {
-        order: crate::session::order::Order,
+        reuse: Reuse,
         inbound: Inbound,
     }
 
     impl Seen {
         fn publish(&mut self, pkid: u16, dup: bool) -> bool {
-            self.order.saw(pkid, dup);
-            self.inbound.publish(pkid, dup, ONE, self.order.is_ascending()).0
+            self.reuse.saw(pkid, dup);
+            self.inbound.publish(pkid, dup, ONE, self.reuse.is_late()).0
         }
 
         fn whole_handshake(&mut self, pkid: u16) {
@@ -304,7 +300,7 @@ mod tests {
     /// MQTT 5.0 §2.2.1 asks only that an id is not in use: a ring of 1,000 ids, or a counter that each connection begins anew.
     #[test]
     fn a_new_message_is_stored_though_its_id_has_come_round_before() {
-        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };
         (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
         (1..=300).for_each(|pkid| seen.whole_handshake(pkid));
         // 301 is sent, the connection is cut before it is read, and it is sent again.
@@ -314,12 +310,12 @@ mod tests {
     /// mosquitto, which counts to 65,535: QoS 1 shares the ids, so few messages of QoS 2 are remembered over many circles.
     #[test]
     fn a_new_message_is_stored_though_its_id_was_released_a_circle_ago() {
-        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };
         for pkid in (1..=u16::MAX).chain(1..200) {
             if pkid % 200 == 0 {
                 seen.whole_handshake(pkid);
             } else {
-                seen.order.saw(pkid, false);
+                seen.reuse.saw(pkid, false);
             }
         }
         assert!(seen.publish(200, true), "sent, cut before it was read, sent again: never stored");
@@ -328,35 +324,30 @@ mod tests {
     /// A counter that each connection begins anew, and two cuts: nothing of the second connection is read.
     #[test]
     fn a_new_message_is_stored_though_its_first_delivery_on_a_new_connection_was_lost() {
-        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+        let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };
         (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
         assert!(seen.publish(1, true), "1 named another message, three connections ago");
     }
 
-    /// The same over a restart of the subscriber, which knows that ids ascended, but not where they stood.
+    /// The same over a restart of the subscriber, which has forgotten when each id was given.
     #[test]
-    fn after_a_restart_ids_are_not_ascending_until_they_were_seen_to() {
-        let mut seen = Seen { order: Default::default(), inbound: Inbound::default() };
+    fn a_new_message_is_stored_though_its_id_was_given_before_a_restart() {
+        let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };
         (1..=1000).for_each(|pkid| seen.whole_handshake(pkid));
         let inbound: Inbound = seen.inbound.notes().into_iter().collect();
-        let order = crate::session::order::Order::resume(inbound.order());
-        let mut seen = Seen { order, inbound };
+        let mut seen = Seen { reuse: Reuse::new(inbound.is_late()), inbound };
         (1..=50).for_each(|pkid| seen.whole_handshake(pkid));
         assert!(seen.publish(51, true), "sent, cut before it was read, sent again: never stored");
     }
 
     fn any_note() -> impl Strategy<Value = Note> {
         let held = (1..40u16, 0..4u64, prop::bool::weighted(0.95), any::<bool>());
-        let held = held.prop_map(|(pkid, print, ascending, dup)| Note::Held {
-            pkid,
-            fingerprint: Fingerprint(print),
-            ascending,
-            dup,
-        });
+        let held =
+            held.prop_map(|(pkid, print, late, dup)| Note::Held { pkid, fingerprint: Fingerprint(print), late, dup });
         prop_oneof![
             8 => held,
             6 => (1..40u16).prop_map(|pkid| Note::Released { pkid }),
-            1 => Just(Note::Broken),
+            1 => Just(Note::Early),
             1 => Just(Note::Lost),
         ]
     }
@@ -468,7 +459,7 @@ mod tests {
             let state: Inbound = notes.iter().copied().collect();
             let again: Inbound = state.notes().into_iter().collect();
             prop_assert_eq!(&again, &state);
-            prop_assert_eq!(again.order(), state.order());
+            prop_assert_eq!(again.remembers(), state.remembers());
             let mut twice = state.clone();
             notes.iter().for_each(|note| twice.apply(*note));
             let held = |inbound: &Inbound| {

@@ -2,7 +2,7 @@
 //!
 //! - [`inbound`]: QoS 2, which packet ids the broker has not released; kept over restarts by the spool's journal
 //! - [`owed`]: QoS 1, which messages are stored but not acknowledged; kept while the process lives
-//! - [`order`]: whether the broker gives packet ids in ascending order
+//! - [`reuse`]: how soon the broker gives a packet id again
 //! - [`subscriptions`]: which filters the session may have
 //!
 //! All but the last are pure state machines.
@@ -21,8 +21,8 @@
 //! the connection is cut before it is read, and it comes again with DUP.
 
 pub mod inbound;
-pub mod order;
 pub mod owed;
+pub mod reuse;
 pub mod subscriptions;
 
 use std::hash::Hasher as _;
@@ -57,8 +57,8 @@ pub enum Note {
         pkid: u16,
         /// What the message is.
         fingerprint: Fingerprint,
-        /// Whether the broker was seen to give ids in ascending order ([`order`]).
-        ascending: bool,
+        /// Whether the broker was seen to give ids again late ([`reuse`]).
+        late: bool,
         /// Whether it came with DUP set.
         dup: bool,
     },
@@ -76,13 +76,11 @@ pub enum Note {
         /// What its message was.
         fingerprint: Fingerprint,
     },
-    /// In a checkpoint: ids ascend, the newest one of QoS 2, and how many messages of QoS 1 came after it.
+    /// In a checkpoint: ids are given again late, and so many messages of QoS 1 came after the newest of QoS 2.
     Passed {
-        /// The packet id.
-        newest: u16,
         /// Of QoS 1.
         messages: u32,
     },
-    /// The broker's ids have ceased to ascend.
-    Broken,
+    /// An id was given again early.
+    Early,
 }

@@ -4,8 +4,8 @@
 //! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len` counts what follows
 //! the 28 bytes of header, the checksum covers everything after itself, `count` is the number of messages, and `mark` is 0 but in a
 //! checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`, or, where the highest
-//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | ascending, dup u8` (held), `2 | pkid u16` (released), `3` (session lost),
-//! `4 | pkid u16 | fingerprint u64` (past), `5 | pkid u16 | messages u32` (passed) or `6` (broken). The magic lets a reader find the next frame behind
+//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | late, dup u8` (held), `2 | pkid u16` (released), `3` (session lost),
+//! `4 | pkid u16 | fingerprint u64` (past), `5 | messages u32` (passed) or `6` (early). The magic lets a reader find the next frame behind
 //! damaged bytes; it is each spool's own and nobody's business, so that no payload can pass for a frame.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -28,8 +28,8 @@ const RELEASED: u8 = 2;
 const LOST: u8 = 3;
 const PAST: u8 = 4;
 const PASSED: u8 = 5;
-const BROKEN: u8 = 6;
-const BIT_ASCENDING: u8 = 1;
+const EARLY: u8 = 6;
+const BIT_LATE: u8 = 1;
 const BIT_REPEATED: u8 = 2;
 
 /// What the broker sent, and when.
@@ -66,8 +66,8 @@ impl Entry<'_> {
             Self::Note(Note::Held { .. }) => 12,
             Self::Note(Note::Released { .. }) => 3,
             Self::Note(Note::Past { .. }) => 11,
-            Self::Note(Note::Passed { .. }) => 7,
-            Self::Note(Note::Lost | Note::Broken) => 1,
+            Self::Note(Note::Passed { .. }) => 5,
+            Self::Note(Note::Lost | Note::Early) => 1,
         }
     }
 }
@@ -206,11 +206,11 @@ fn put_message(message: &Message, encoded_len: usize, out: &mut BytesMut) {
 fn put_note(note: Note, encoded_len: usize, out: &mut BytesMut) {
     out.put_u32_le((encoded_len - 4) as u32 | NOTE);
     match note {
-        Note::Held { pkid, fingerprint, ascending, dup } => {
+        Note::Held { pkid, fingerprint, late, dup } => {
             out.put_u8(HELD);
             out.put_u16_le(pkid);
             out.put_u64_le(fingerprint.0);
-            out.put_u8(if ascending { BIT_ASCENDING } else { 0 } | if dup { BIT_REPEATED } else { 0 });
+            out.put_u8(if late { BIT_LATE } else { 0 } | if dup { BIT_REPEATED } else { 0 });
         }
         Note::Released { pkid } => {
             out.put_u8(RELEASED);
@@ -221,13 +221,12 @@ fn put_note(note: Note, encoded_len: usize, out: &mut BytesMut) {
             out.put_u16_le(pkid);
             out.put_u64_le(fingerprint.0);
         }
-        Note::Passed { newest, messages } => {
+        Note::Passed { messages } => {
             out.put_u8(PASSED);
-            out.put_u16_le(newest);
             out.put_u32_le(messages);
         }
         Note::Lost => out.put_u8(LOST),
-        Note::Broken => out.put_u8(BROKEN),
+        Note::Early => out.put_u8(EARLY),
     }
 }
 
@@ -268,15 +267,15 @@ fn note(mut entry: Bytes) -> Option<Note> {
         HELD => {
             let (pkid, fingerprint) = (entry.try_get_u16_le().ok()?, Fingerprint(entry.try_get_u64_le().ok()?));
             let bits = entry.try_get_u8().ok()?;
-            Note::Held { pkid, fingerprint, ascending: bits & BIT_ASCENDING != 0, dup: bits & BIT_REPEATED != 0 }
+            Note::Held { pkid, fingerprint, late: bits & BIT_LATE != 0, dup: bits & BIT_REPEATED != 0 }
         }
         RELEASED => Note::Released { pkid: entry.try_get_u16_le().ok()? },
         PAST => {
             Note::Past { pkid: entry.try_get_u16_le().ok()?, fingerprint: Fingerprint(entry.try_get_u64_le().ok()?) }
         }
-        PASSED => Note::Passed { newest: entry.try_get_u16_le().ok()?, messages: entry.try_get_u32_le().ok()? },
+        PASSED => Note::Passed { messages: entry.try_get_u32_le().ok()? },
         LOST => Note::Lost,
-        BROKEN => Note::Broken,
+        EARLY => Note::Early,
         _ => return None,
     };
     entry.is_empty().then_some(note)
@@ -308,21 +307,17 @@ pub(super) mod tests {
 
     fn any_note() -> impl Strategy<Value = Note> {
         let held = (any::<u16>(), any::<u64>(), any::<bool>(), any::<bool>());
-        let held = held.prop_map(|(pkid, print, ascending, dup)| Note::Held {
-            pkid,
-            fingerprint: Fingerprint(print),
-            ascending,
-            dup,
-        });
+        let held =
+            held.prop_map(|(pkid, print, late, dup)| Note::Held { pkid, fingerprint: Fingerprint(print), late, dup });
         let past =
             (any::<u16>(), any::<u64>()).prop_map(|(pkid, print)| Note::Past { pkid, fingerprint: Fingerprint(print) });
         prop_oneof![
             held,
             past,
-            (any::<u16>(), any::<u32>()).prop_map(|(newest, messages)| Note::Passed { newest, messages }),
+            any::<u32>().prop_map(|messages| Note::Passed { messages }),
             any::<u16>().prop_map(|pkid| Note::Released { pkid }),
             Just(Note::Lost),
-            Just(Note::Broken),
+            Just(Note::Early),
         ]
     }
 

@@ -197,7 +197,7 @@ fn history(dir: &Path, steps: &[Step]) -> (Vec<Change>, Vec<(usize, Promise)>) {
             Step::Append(count, bytes) => {
                 pkid += 1;
                 let messages: Vec<_> = (0..*count).map(|index| message(pkid, index, *bytes)).collect();
-                let held = Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: true, dup: false };
+                let held = Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), late: true, dup: false };
                 promise(Promise::Begun { messages: messages.clone(), notes: vec![held] });
                 let entries = [Entry::Note(held)].into_iter().chain(messages.iter().map(Entry::Message));
                 failed = writer.append(entries).is_err().then_some((*count as u64, held));

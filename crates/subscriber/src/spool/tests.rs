@@ -287,7 +287,7 @@ fn an_empty_segment_does_not_hold_up_what_is_behind_it() {
 }
 
 fn held(pkid: u16) -> Entry<'static> {
-    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), ascending: false, dup: false })
+    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), late: false, dup: false })
 }
 
 fn released(pkid: u16) -> Entry<'static> {
