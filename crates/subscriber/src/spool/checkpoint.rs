@@ -11,7 +11,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::{Codec, Entry};
+use super::frame::{Codec, Entry, HEADER_BYTES};
 use super::{disk, is_full};
 use crate::session::{Inbound, Note};
 
@@ -79,15 +79,16 @@ impl Checkpoint {
 }
 
 fn read(codec: Codec, file: &File, slot: u64) -> io::Result<Option<(u32, Saved)>> {
-    let mut bytes = vec![0; SLOT_BYTES as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], slot * SLOT_BYTES + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
+    let start = slot * SLOT_BYTES;
+    let end = file.metadata()?.len().min(start + SLOT_BYTES);
+    let mut header = [0; HEADER_BYTES];
+    if start + HEADER_BYTES as u64 > end {
+        return Ok(None);
     }
-    bytes.truncate(filled);
+    file.read_exact_at(&mut header, start)?;
+    let len = u64::from(u32::from_le_bytes(header[8..12].try_into().expect("four bytes")));
+    let mut bytes = vec![0; (HEADER_BYTES as u64 + len).min(end - start) as usize];
+    file.read_exact_at(&mut bytes, start)?;
     let saved = codec.decode(&Bytes::from(bytes)).ok().map(|(frame, extent)| {
         let inbound = frame.notes.into_iter().collect();
         (extent.mark, Saved { inbound, from_sequence: frame.first_sequence })
