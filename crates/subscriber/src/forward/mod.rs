@@ -4,11 +4,13 @@
 //! - [`copies`]: whether another copy of this spool uses our name
 //! - [`post`]: one request, and what its answer means
 //! - [`quarantine`]: messages that the API will not take
+//! - [`report`]: what the API is told of us, for its ledger
 
 pub mod batch;
 mod copies;
 pub mod post;
 pub mod quarantine;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -32,16 +34,13 @@ use crate::status::Status;
 use batch::{Batch, Queue, Stored};
 use post::{Client, Outcome, Refusal};
 use quarantine::Quarantine;
+use report::REPORT_EVERY;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30) };
 /// The longest Retry-After that is heeded: a slip of the API must not stop the flow for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How often a lasting outage is logged again.
 const OUTAGE_LOG_EVERY: Duration = Duration::from_secs(30);
-
-/// How often the API is told how far we are, while that changes, and how often it hears of us at all.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
 /// The forwarding task.
 pub struct Forwarder {
@@ -280,49 +279,6 @@ impl Forwarder {
         self.attempted = first_sequence - 1;
         self.status.counts.renamed.inc();
         warn!(%producer, first_sequence, "going on under a new name");
-    }
-
-    /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
-    async fn report_if_due(&mut self) {
-        let since = self.reported_at.elapsed();
-        if since < REPORT_EVERY || (since < HEARTBEAT_EVERY && self.relato() == self.reported) {
-            return;
-        }
-        match self.report().await {
-            Ok(()) => self.recovered(),
-            Err(fault) => self.status.api_failed(fault),
-        }
-    }
-
-    async fn report_until_taken(&mut self) {
-        while let Err(fault) = self.report().await {
-            self.failed(fault, None).await;
-        }
-        self.recovered();
-        self.must_report = false;
-    }
-
-    async fn report(&mut self) -> Result<(), String> {
-        self.reported_at = Instant::now();
-        let relato = self.relato();
-        let ledger = self.client.report(self.progress().producer, &relato).await?;
-        if self.status.missing(ledger.faltando) && ledger.faltando != 0 {
-            error!(missing = ledger.faltando, "the API's ledger does not come out even: was its database put back?");
-        }
-        self.reported = relato;
-        Ok(())
-    }
-
-    fn relato(&self) -> Relato {
-        let usage = self.gauge.usage();
-        let Progress { base, acked, quarantined, damaged, .. } = usage.progress;
-        Relato {
-            recebidas: usage.next_sequence - 1 - base,
-            confirmadas: acked - base,
-            quarentena: quarantined,
-            danificadas: damaged,
-            nome: self.name.clone(),
-        }
     }
 
     fn progress(&self) -> Progress {

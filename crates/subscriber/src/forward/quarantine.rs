@@ -178,7 +178,7 @@ impl Entry {
         Ok(Stored { sequence: self.sequence, message })
     }
 
-    /// A key under which the API stores it once, however often it is replayed.
+    /// A key under which the API stores it once, however often it is replayed while the API remembers keys (24 h).
     pub fn idempotency_key(&self) -> String {
         format!("{}-{}", self.producer, self.sequence)
     }

@@ -1,7 +1,7 @@
 //! Which filters the session at the broker may have: what is no longer wanted must be unsubscribed, since a resumed
 //! session keeps it.
 //!
-//! The record names at least what the broker has: filters are written down before SUBSCRIBE, and crossed out after UNSUBACK. That is
+//! The record names at least what the broker has, up to a limit: filters are written down before SUBSCRIBE, and crossed out after UNSUBACK. That is
 //! why SUBSCRIBE is sent for all filters at every connection, recorded or not: a session may have been made anew by a connection that was
 //! cut before we heard of it. With Retain Handling 1 (MQTT 5.0 §3.8.3.1) it brings no retained message a second time.
 

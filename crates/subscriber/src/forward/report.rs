@@ -1,0 +1,58 @@
+//! What the API is told of us, for its ledger: how many messages came, and what became of them.
+
+use std::time::{Duration, Instant};
+
+use dados::Relato;
+use tracing::error;
+
+use super::Forwarder;
+use crate::spool::Progress;
+
+/// How often the API is told how far we are, while that changes, and how often it hears of us at all.
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+
+impl Forwarder {
+    /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
+    pub(super) async fn report_if_due(&mut self) {
+        let since = self.reported_at.elapsed();
+        if since < REPORT_EVERY || (since < HEARTBEAT_EVERY && self.relato() == self.reported) {
+            return;
+        }
+        match self.report().await {
+            Ok(()) => self.recovered(),
+            Err(fault) => self.status.api_failed(fault),
+        }
+    }
+
+    pub(super) async fn report_until_taken(&mut self) {
+        while let Err(fault) = self.report().await {
+            self.failed(fault, None).await;
+        }
+        self.recovered();
+        self.must_report = false;
+    }
+
+    async fn report(&mut self) -> Result<(), String> {
+        self.reported_at = Instant::now();
+        let relato = self.relato();
+        let ledger = self.client.report(self.progress().producer, &relato).await?;
+        if self.status.missing(ledger.faltando) && ledger.faltando != 0 {
+            error!(missing = ledger.faltando, "the API's ledger does not come out even: was its database put back?");
+        }
+        self.reported = relato;
+        Ok(())
+    }
+
+    fn relato(&self) -> Relato {
+        let usage = self.gauge.usage();
+        let Progress { base, acked, quarantined, damaged, .. } = usage.progress;
+        Relato {
+            recebidas: usage.next_sequence - 1 - base,
+            confirmadas: acked - base,
+            quarentena: quarantined,
+            danificadas: damaged,
+            nome: self.name.clone(),
+        }
+    }
+}
