@@ -20,6 +20,8 @@
 //! broker has freed. In both cases a new message is taken for a repetition only if the broker gives it such an id and it has the same content,
 //! the connection is cut before it is read, and it comes again with DUP.
 
+#[cfg(test)]
+mod exactly_once;
 pub mod inbound;
 pub mod owed;
 pub mod reuse;
