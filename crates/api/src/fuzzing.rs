@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use crate::dados::body::Form;
 use crate::dados::parse::{ROWS_MAX, parse};
 
-/// The parsers of bodies: the first byte picks the form. They never panic; a fault lies within the body; what is taken as JSON is
-/// JSON to serde_json too, and an array and the same rows as lines give the same.
+/// The parsers of bodies: the first byte picks the form. They never panic; a fault lies within the body; what is taken
+/// as JSON is JSON to serde_json too, and an array and the same rows as lines give the same.
 pub fn body(bytes: &[u8]) {
     let Some((form, body)) = bytes.split_first() else { return };
     let form = match form % 3 {

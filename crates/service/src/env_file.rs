@@ -47,7 +47,8 @@ const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQ
 /// Up to so many letters apart, a known name is offered instead of an unknown one.
 const HINT_DISTANCE_MAX: usize = 3;
 
-/// Sets the variables of the file that the environment lacks, and gives their names. A file that is not there is no error.
+/// Sets the variables of the file that the environment lacks, and gives their names. A file that is not there is no
+/// error.
 ///
 /// Call it before any thread is started: it changes the environment.
 pub(crate) fn load(path: &Path) -> Result<BTreeSet<String>, Fatal> {
@@ -85,8 +86,8 @@ fn malformed(error: dotenvy::Error) -> Fatal {
     Fatal::setting(ENV_FILE, format_args!("{place} cannot be read; expected NAME=value or NAME=\"value\""))
 }
 
-/// The line so that dotenvy takes it as python-dotenv does: only `${NAME}` is replaced. dotenvy alone replaces `$name` too, and
-/// stumbles over spaces and backslashes, all of which passwords have.
+/// The line so that dotenvy takes it as python-dotenv does: only `${NAME}` is replaced. dotenvy alone replaces `$name`
+/// too, and stumbles over spaces and backslashes, all of which passwords have.
 fn faithful(line: &str) -> Cow<'_, str> {
     let Some((key, value)) = line.split_once('=') else { return line.into() };
     let value = value.trim();

@@ -1,8 +1,8 @@
 //! Captures MQTT messages durably and forwards them to the API over HTTP.
 //!
 //! The way of a message: [`mqtt`] reads it, [`capture`] makes it durable in the [`spool`] and then lets [`mqtt::Gate`]
-//! acknowledge it; [`forward`] takes it out of the spool and posts it. [`session`] is what must be remembered of the broker's
-//! session; [`status`] tells how each of them is, and [`metrics`] counts.
+//! acknowledge it; [`forward`] takes it out of the spool and posts it. [`session`] is what must be remembered of the
+//! broker's session; [`status`] tells how each of them is, and [`metrics`] counts.
 //!
 //! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommands beside `run`
 

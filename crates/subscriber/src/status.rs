@@ -194,8 +194,8 @@ impl std::fmt::Debug for Status {
     }
 }
 
-/// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`: for
-/// Prometheus.
+/// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`:
+/// for Prometheus.
 pub fn router(status: Arc<Status>) -> axum::Router {
     let metrics = Arc::new(metrics(&status));
     let counted = metrics.clone();

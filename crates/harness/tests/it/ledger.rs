@@ -83,7 +83,8 @@ async fn a_database_put_back_from_a_copy_shows_as_a_gap() -> Result {
     Ok(())
 }
 
-/// What a kill -9, or a copy by an operator's hand, leaves at any moment: the database and its log as they are while the API is frozen.
+/// What a kill -9, or a copy by an operator's hand, leaves at any moment: the database and its log as they are while
+/// the API is frozen.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_is_even_at_any_moment() -> Result {
     const COPIES: usize = 6;

@@ -58,8 +58,8 @@ async fn all_arrived(system: &mut System) -> Result<Vec<dados::Dado>> {
 /// Messages of a stream that is disturbed.
 const COUNT: usize = 20_000;
 
-/// mosquitto sends a PUBLISH again after its restart although it has had the PUBREC; the publisher waits meanwhile, so that
-/// its own hop repeats nothing.
+/// mosquitto sends a PUBLISH again after its restart although it has had the PUBREC; the publisher waits meanwhile, so
+/// that its own hop repeats nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_restarted_in_mid_stream_at_qos_2_stores_every_message_once() -> Result {
     const PARTS: usize = 4;

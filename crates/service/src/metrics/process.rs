@@ -75,7 +75,8 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The second field is the program's name in brackets, which may hold anything; the third follows the last bracket.
+        // The second field is the program's name in brackets, which may hold anything; the third follows the last
+        // bracket.
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
         let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
         Some(Self { cpu_ticks: ticks(14)? + ticks(15)?, started_ticks: ticks(22)? })

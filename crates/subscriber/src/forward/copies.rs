@@ -1,7 +1,8 @@
-//! Whether another copy of this spool has been at work under the same name: a copy that was put back, or a cloned machine.
+//! Whether another copy of this spool has been at work under the same name: one that was put back, or a cloned machine.
 //!
-//! The API skips what it takes for a repetition. Two copies that go on from one point give the same sequences to different messages, so the
-//! messages of one of them would be lost in silence. Both signs of it are decided here; the remedy is a new name.
+//! The API skips what it takes for a repetition. Two copies that go on from one point give the same sequences to
+//! different messages, so the messages of one of them would be lost in silence. Both signs of it are decided here; the
+//! remedy is a new name.
 
 use crate::spool::Progress;
 
@@ -13,8 +14,8 @@ pub(super) fn is_outdated(progress: &Progress, watermark: u64) -> bool {
 
 /// At every answer: the first and the last sequence of those that the API skipped although we never sent them before.
 ///
-/// `first` is the batch's first sequence, of which so many from there on are `duplicates`; `attempted` is the highest sequence that
-/// may have reached the API before.
+/// `first` is the batch's first sequence, of which so many from there on are `duplicates`; `attempted` is the highest
+/// sequence that may have reached the API before.
 pub(super) fn taken_by_another(first: u64, duplicates: u64, attempted: u64) -> Option<(u64, u64)> {
     let skipped_to = first + duplicates - 1;
     (duplicates > 0 && skipped_to > attempted).then(|| (first.max(attempted + 1), skipped_to))

@@ -58,15 +58,16 @@ pub struct Forwarder {
     /// What the API was told last, and when.
     reported: Relato,
     reported_at: Instant,
-    /// Something went into quarantine or was damaged: the API must know before the next request, so that its sums are even.
+    /// Something went into quarantine or was damaged: the API must know before the next request, so that its sums are
+    /// even.
     must_report: bool,
     /// Failures in a row.
     failures: u32,
     logged: Option<Instant>,
 }
 
-/// A batch on its way, and where the cursor goes when it is through: further than its last message where the API has those
-/// behind it already.
+/// A batch on its way, and where the cursor goes when it is through: further than its last message where the API has
+/// those behind it already.
 struct Part {
     batch: Batch,
     covers: u64,
@@ -137,8 +138,8 @@ impl Forwarder {
             }
         };
         let progress = self.progress();
-        // What waited when the spool was opened may be on its way into the database: an earlier run's last request. It is the
-        // same in every copy, so that its repetition proves nothing.
+        // What waited when the spool was opened may be on its way into the database: an earlier run's last request. It
+        // is the same in every copy, so that its repetition proves nothing.
         self.attempted = (progress.base + watermark).max(progress.unverified_from.saturating_sub(1));
         if copies::is_outdated(&progress, watermark) {
             warn!(

@@ -155,8 +155,8 @@ impl Quarantine {
     }
 }
 
-/// Keeps the spool's limit and the status true to what is in quarantine: an operator takes messages out of it from another
-/// process, and the space is then free again. Runs until `token` is cancelled.
+/// Keeps the spool's limit and the status true to what is in quarantine: an operator takes messages out of it from
+/// another process, and the space is then free again. Runs until `token` is cancelled.
 pub async fn watch(quarantine: Quarantine, gauge: Gauge, status: Arc<Status>, token: CancellationToken) {
     let mut tick = interval(WATCH_INTERVAL);
     while token.run_until_cancelled(tick.tick()).await.is_some() {

@@ -37,8 +37,8 @@ impl Fault {
         Self { message: message.into(), refused: true, closed: false }
     }
 
-    /// What a connection that just ended may mean, where it was `accepted` by the broker or not, after so many in a row that
-    /// lived shortly: rumqttc passes over a DISCONNECT or CONNACK without properties, which would say it.
+    /// What a connection that just ended may mean, where it was `accepted` by the broker or not, after so many in a row
+    /// that lived shortly: rumqttc passes over a DISCONNECT or CONNACK without properties, which would say it.
     pub(super) fn in_context(self, accepted: bool, short_lived: u32) -> Self {
         let hint = match (self.closed, accepted) {
             (true, false) => " before it answered: does it speak MQTT 5?",

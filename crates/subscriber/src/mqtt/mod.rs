@@ -44,8 +44,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads the certificates and prepares everything; no traffic yet. `inbound` and `subscriptions` are what earlier runs
-    /// left of the session.
+    /// Reads the certificates and prepares everything; no traffic yet. `inbound` and `subscriptions` are what earlier
+    /// runs left of the session.
     pub fn new(
         config: &Mqtt,
         client_id: &str,

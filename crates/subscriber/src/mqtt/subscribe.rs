@@ -13,8 +13,8 @@ use crate::status::Status;
 
 /// Keeps the session's subscriptions as they are wanted.
 ///
-/// All filters are asked for at every connection, and removed ones are unsubscribed only after that: in between a message may
-/// match both, but none is missed.
+/// All filters are asked for at every connection, and removed ones are unsubscribed only after that: in between a
+/// message may match both, but none is missed.
 pub(super) struct Subscriber {
     broker: String,
     client_id: String,
@@ -86,7 +86,8 @@ impl Subscriber {
         }
     }
 
-    /// UNSUBACK came; after the last of them the record is cleared up. What the broker refuses is tried at the next connection.
+    /// UNSUBACK came; after the last of them the record is cleared up. What the broker refuses is tried at the next
+    /// connection.
     pub(super) fn unsubscribed(&mut self, unsuback: &UnsubAck) {
         let gone =
             |reason: &UnsubAckReason| matches!(reason, UnsubAckReason::Success | UnsubAckReason::NoSubscriptionExisted);

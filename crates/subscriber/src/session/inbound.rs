@@ -1,10 +1,11 @@
 //! QoS 2: which packet ids the broker has not released, so that a repetition is told from a new message.
 //!
-//! mosquitto 2.0.11 repeats more than it may: after its restart it sends a PUBLISH again although it has had the PUBREC, where
-//! it had not seen our PUBCOMP [MQTT-4.3.3-6]. So ids that were released are remembered too, but only as long as the broker
-//! may not have our PUBCOMP: once it completes the handshake of a message that it sent for the first time after that
-//! PUBCOMP was written, it has it, since a connection keeps the order of bytes. And only from brokers that give ids again late
-//! ([`super::reuse`]): another may have given the id to a new message of the same content, which would be lost.
+//! mosquitto 2.0.11 repeats more than it may: after its restart it sends a PUBLISH again although it has had the
+//! PUBREC, where it had not seen our PUBCOMP [MQTT-4.3.3-6]. So ids that were released are remembered too, but only as
+//! long as the broker may not have our PUBCOMP: once it completes the handshake of a message that it sent for the first
+//! time after that PUBCOMP was written, it has it, since a connection keeps the order of bytes. And only from brokers
+//! that give ids again late ([`super::reuse`]): another may have given the id to a new message of the same content,
+//! which would be lost.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -90,8 +91,8 @@ impl Released {
 }
 
 impl Inbound {
-    /// A PUBLISH came: whether it is to be stored rather than only answered, and the note to keep. `late` says whether the
-    /// broker was seen to give ids again late.
+    /// A PUBLISH came: whether it is to be stored rather than only answered, and the note to keep. `late` says whether
+    /// the broker was seen to give ids again late.
     pub fn publish(&mut self, pkid: u16, dup: bool, fingerprint: Fingerprint, late: bool) -> (bool, Note) {
         let is_held = self.held.get(&pkid).is_some_and(|held| held.fingerprint == fingerprint);
         let was_released = late && self.remembers() && self.released.has(pkid, fingerprint);
@@ -297,7 +298,8 @@ mod tests {
         }
     }
 
-    /// MQTT 5.0 §2.2.1 asks only that an id is not in use: a ring of 1,000 ids, or a counter that each connection begins anew.
+    /// MQTT 5.0 §2.2.1 asks only that an id is not in use: a ring of 1,000 ids, or a counter that each connection
+    /// begins anew.
     #[test]
     fn a_new_message_is_stored_though_its_id_has_come_round_before() {
         let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };
@@ -307,7 +309,8 @@ mod tests {
         assert!(seen.publish(301, true), "a message that was never stored was taken for one of the round before");
     }
 
-    /// mosquitto, which counts to 65,535: QoS 1 shares the ids, so few messages of QoS 2 are remembered over many circles.
+    /// mosquitto, which counts to 65,535: QoS 1 shares the ids, so few messages of QoS 2 are remembered over many
+    /// circles.
     #[test]
     fn a_new_message_is_stored_though_its_id_was_released_a_circle_ago() {
         let mut seen = Seen { reuse: Reuse::new(false), inbound: Inbound::default() };

@@ -1,4 +1,5 @@
-//! What must be remembered of the session at the broker, so that nothing is stored twice and no subscription is forgotten.
+//! What must be remembered of the session at the broker, so that nothing is stored twice and no subscription is
+//! forgotten.
 //!
 //! - [`inbound`]: QoS 2, which packet ids the broker has not released; kept over restarts by the spool's journal
 //! - [`owed`]: QoS 1, which messages are stored but not acknowledged; kept while the process lives
@@ -9,16 +10,18 @@
 //!
 //! # How QoS 2 becomes exactly once (MQTT 5.0 §4.3.3, method B)
 //!
-//! Between a PUBLISH and its PUBREL the packet id names one message. `mqtt/v5` keeps an [`Inbound`] that is ahead of the disk; every
-//! change to it is a [`Note`] that goes through the capture queue in receipt order. A message and the note that holds its id are written in one frame of the
-//! spool, under one checksum and one sync, and only then comes PUBREC. So after a crash either both are there, and the repetition
-//! is recognised, or neither is, and the repetition is stored. The spool's writer applies the notes that are durable to an [`Inbound`] of its own; its
-//! checkpoint at the start of each segment, and the notes of the segments since, give the state back at the next start. Notes that are replayed twice leave the same ids held:
-//! the last one for an id wins.
+//! Between a PUBLISH and its PUBREL the packet id names one message. `mqtt/v5` keeps an [`Inbound`] that is ahead of
+//! the disk; every change to it is a [`Note`] that goes through the capture queue in receipt order. A message and the
+//! note that holds its id are written in one frame of the spool, under one checksum and one sync, and only then comes
+//! PUBREC. So after a crash either both are there, and the repetition is recognised, or neither is, and the repetition
+//! is stored. The spool's writer applies the notes that are durable to an [`Inbound`] of its own; its checkpoint at the
+//! start of each segment, and the notes of the segments since, give the state back at the next start. Notes that are
+//! replayed twice leave the same ids held: the last one for an id wins.
 //!
-//! What is left: a session that was lost without our hearing of it (CONNACK never came) begins with ids that we think are held, and PUBCOMP is written by rumqttc before the note of the release is durable. A crash in between leaves an id held that the
-//! broker has freed. In both cases a new message is taken for a repetition only if the broker gives it such an id and it has the same content,
-//! the connection is cut before it is read, and it comes again with DUP.
+//! What is left: a session that was lost without our hearing of it (CONNACK never came) begins with ids that we think
+//! are held, and PUBCOMP is written by rumqttc before the note of the release is durable. A crash in between leaves an
+//! id held that the broker has freed. In both cases a new message is taken for a repetition only if the broker gives it
+//! such an id and it has the same content, the connection is cut before it is read, and it comes again with DUP.
 
 #[cfg(test)]
 mod exactly_once;

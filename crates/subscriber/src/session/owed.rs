@@ -26,8 +26,8 @@ pub enum Delivery {
 }
 
 impl Owed {
-    /// A PUBLISH came on the connection of this `generation`. One that `expires` is never taken for a repetition: the broker
-    /// may have dropped the first and given its id to another.
+    /// A PUBLISH came on the connection of this `generation`. One that `expires` is never taken for a repetition: the
+    /// broker may have dropped the first and given its id to another.
     pub fn publish(
         &mut self,
         generation: u64,

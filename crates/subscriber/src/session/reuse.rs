@@ -1,14 +1,14 @@
 //! How soon the broker gives a packet id again: where it takes its time, an id that was just released cannot name a new
 //! message.
 //!
-//! Brokers differ, and MQTT 5.0 §2.2.1 asks only that an id is not in use: mosquitto and EMQX count up to 65,535 and begin again, though
-//! not always in the order of sending; HiveMQ takes the lowest free id, so that a released one may come back at once; others may have a
-//! smaller ring, or begin anew at each connection.
+//! Brokers differ, and MQTT 5.0 §2.2.1 asks only that an id is not in use: mosquitto and EMQX count up to 65,535 and
+//! begin again, though not always in the order of sending; HiveMQ takes the lowest free id, so that a released one may
+//! come back at once; others may have a smaller ring, or begin anew at each connection.
 
 /// An id that is given again after fewer messages than this was given early.
 const EARLY: u64 = 16_384;
-/// After so many ids in a row that were not given early the broker is taken at its word. It is more than our receive maximum, so
-/// that a counter that begins anew with each connection cannot have come near the newest ids unseen.
+/// After so many ids in a row that were not given early the broker is taken at its word. It is more than our receive
+/// maximum, so that a counter that begins anew with each connection cannot have come near the newest ids unseen.
 pub const LATE_AFTER: u16 = 1024;
 
 /// Follows the packet ids of QoS 1 and 2, which share one space.

@@ -1,9 +1,10 @@
 //! Which filters the session at the broker may have: what is no longer wanted must be unsubscribed, since a resumed
 //! session keeps it.
 //!
-//! The record names at least what the broker has, up to a limit: filters are written down before SUBSCRIBE, and crossed out after UNSUBACK. That is
-//! why SUBSCRIBE is sent for all filters at every connection, recorded or not: a session may have been made anew by a connection that was
-//! cut before we heard of it. With Retain Handling 1 (MQTT 5.0 §3.8.3.1) it brings no retained message a second time.
+//! The record names at least what the broker has, up to a limit: filters are written down before SUBSCRIBE, and crossed
+//! out after UNSUBACK. That is why SUBSCRIBE is sent for all filters at every connection, recorded or not: a session
+//! may have been made anew by a connection that was cut before we heard of it. With Retain Handling 1 (MQTT 5.0
+//! §3.8.3.1) it brings no retained message a second time.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-/// The most filters of a record: those of one session and of the lists before it that the broker has not confirmed removed.
+/// The most filters of a record: those of one session and of the lists before it that the broker has not confirmed
+/// removed.
 const FILTERS_MAX: usize = 1024;
 
 /// The session as the broker knows it, with what was ever asked for in it.

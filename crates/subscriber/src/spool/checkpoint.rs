@@ -1,8 +1,8 @@
 //! The file `session`: the state of QoS 2 at the start of a segment, so that older segments may go.
 //!
-//! Two slots that are written in turn, each one frame of notes whose `first_sequence` is that of the segment and whose `mark` counts up. Their
-//! first bytes are set aside at the start, so that a checkpoint of usual size needs no space on a full disk; a larger one leaves out
-//! what it can do without there.
+//! Two slots that are written in turn, each one frame of notes whose `first_sequence` is that of the segment and whose
+//! `mark` counts up. Their first bytes are set aside at the start, so that a checkpoint of usual size needs no space on
+//! a full disk; a larger one leaves out what it can do without there.
 
 use std::fs::File;
 use std::io;

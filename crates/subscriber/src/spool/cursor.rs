@@ -1,7 +1,8 @@
 //! The file `cursor`: who this spool is towards the API, and how far the API has everything.
 //!
-//! Three sectors of 512 bytes: the installation and how its frames begin, which never change, then two slots that are written in turn, so that a torn
-//! write spoils only the older one. All is written in place: moving the cursor needs no free space.
+//! Three sectors of 512 bytes: the installation and how its frames begin, which never change, then two slots that are
+//! written in turn, so that a torn write spoils only the older one. All is written in place: moving the cursor needs no
+//! free space.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

@@ -1,12 +1,14 @@
 //! One frame of a segment: the messages of one group commit and what must be remembered with them, under one checksum.
 //!
 //! Layout, little endian:
-//! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len` counts what follows
-//! the 28 bytes of header, the checksum covers everything after itself, `count` is the number of messages, and `mark` is 0 but in a
-//! checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 | topic | payload`, or, where the highest
-//! bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | late, dup u8` (held), `2 | pkid u16` (released), `3` (session lost),
-//! `4 | pkid u16 | fingerprint u64` (past), `5 | messages u32` (passed) or `6` (early). The magic lets a reader find the next frame behind
-//! damaged bytes; it is each spool's own and nobody's business, so that no payload can pass for a frame.
+//! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len`
+//! counts what follows the 28 bytes of header, the checksum covers everything after itself, `count` is the number of
+//! messages, and `mark` is 0 but in a checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 |
+//! topic | payload`, or, where the highest bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | late, dup
+//! u8` (held), `2 | pkid u16` (released), `3` (session lost),
+//! `4 | pkid u16 | fingerprint u64` (past), `5 | messages u32` (passed) or `6` (early). The magic lets a reader find
+//! the next frame behind damaged bytes; it is each spool's own and nobody's business, so that no payload can pass for a
+//! frame.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

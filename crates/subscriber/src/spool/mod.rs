@@ -9,8 +9,8 @@
 //! - [`reader`]: reads them back in order, and frees what was delivered
 //!
 //! Invariants: what [`Writer::append`] returned `Ok` for survives `kill -9`, and power loss with [`Durability::Fsync`];
-//! a segment is removed only after a synced cursor has passed it and a synced checkpoint begins behind it; sequences never
-//! start over under one identity.
+//! a segment is removed only after a synced cursor has passed it and a synced checkpoint begins behind it; sequences
+//! never start over under one identity.
 
 mod checkpoint;
 mod cursor;

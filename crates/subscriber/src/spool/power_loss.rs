@@ -1,7 +1,7 @@
 //! Power loss, simulated: what was written and not synced may be there, or not, or in part, and in any order.
 //!
-//! A history of the spool is recorded change by change. For a cut at any of them, files are put together of what was synced
-//! before, and of a random choice of sectors and names that were not; then the spool is opened on them.
+//! A history of the spool is recorded change by change. For a cut at any of them, files are put together of what was
+//! synced before, and of a random choice of sectors and names that were not; then the spool is opened on them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

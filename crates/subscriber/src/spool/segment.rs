@@ -121,9 +121,9 @@ pub(super) fn scan(codec: Codec, path: &Path, first_sequence: u64, inbound: &mut
     Ok(Scanned { sound_bytes: at, torn_bytes: end - at, next_sequence, last })
 }
 
-/// Makes what a scan has found durable: cuts a torn write off, and writes the last frame again. Its sync may have failed before
-/// the program ended; then it is read from the page cache, and a sync alone would claim it without writing it. The
-/// frames before it were synced, or cut off, before the next one came.
+/// Makes what a scan has found durable: cuts a torn write off, and writes the last frame again. Its sync may have
+/// failed before the program ended; then it is read from the page cache, and a sync alone would claim it without
+/// writing it. The frames before it were synced, or cut off, before the next one came.
 ///
 /// What is cut is torn if it is short; else it may be damage of what was durable, and is set aside.
 pub(super) fn settle(codec: Codec, dir: &Path, first_sequence: u64, scanned: &Scanned) -> io::Result<()> {

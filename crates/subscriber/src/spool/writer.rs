@@ -45,8 +45,8 @@ pub struct Writer {
     active: Active,
     buffer: BytesMut,
     checkpoint: Checkpoint,
-    /// A rotation has begun and failed. It must be completed before anything is appended: the disk may have the new segment
-    /// or its checkpoint already, and at the next start nothing would be looked for behind them in the old one.
+    /// A rotation has begun and failed. It must be completed before anything is appended: the disk may have the new
+    /// segment or its checkpoint already, and at the next start nothing would be looked for behind them in the old one.
     rotating: bool,
     /// The state of QoS 2 as the disk has it.
     durable: Inbound,
@@ -76,8 +76,8 @@ impl Writer {
         match last {
             Some(last) => {
                 writer.mend()?;
-                // A rotation that was not completed, or a checkpoint that was lost: without it no segment could go. On a full
-                // disk the next rotation brings it.
+                // A rotation that was not completed, or a checkpoint that was lost: without it no segment could go. On
+                // a full disk the next rotation brings it.
                 if writer.shared.state().checkpoint_from < last.first_sequence {
                     let _ = writer.save_checkpoint(last.first_sequence);
                 }

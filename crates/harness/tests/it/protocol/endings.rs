@@ -200,8 +200,8 @@ async fn two_subscribers_with_one_client_id_start_no_storm() -> Result {
     Ok(())
 }
 
-/// mosquitto says why in a DISCONNECT that ends behind its reason code (MQTT 5.0 §3.14.2.2.1), which rumqttc passes over: what
-/// is left is that connections are closed again and again.
+/// mosquitto says why in a DISCONNECT that ends behind its reason code (MQTT 5.0 §3.14.2.2.1), which rumqttc passes
+/// over: what is left is that connections are closed again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_subscribers_with_one_client_id_says_what_to_do() -> Result {
     let Some(namesakes) = Namesakes::arrive().await? else { return Ok(()) };

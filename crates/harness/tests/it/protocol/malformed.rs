@@ -136,8 +136,8 @@ async fn acked_in_the_end(connection: &mut Connection, pkid: u16) -> Result {
     Ok(())
 }
 
-/// Empty topics stand for an alias that the client has invited (MQTT 5.0 §3.3.2.3.4); we invite none. rumqttc means to say
-/// goodbye then, and only notes that it has.
+/// Empty topics stand for an alias that the client has invited (MQTT 5.0 §3.3.2.3.4); we invite none. rumqttc means to
+/// say goodbye then, and only notes that it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alias_that_nobody_invited_does_not_end_the_process() -> Result {
     let mut scene = Scene::start(&[]).await?;
