@@ -1,6 +1,6 @@
 //! The file `cursor`: who this spool is towards the API, and how far the API has everything.
 //!
-//! Three sectors of 512 bytes: the installation and how its frames begin, which never change, then two slots that are
+//! Three sectors of 4 KiB: the installation and how its frames begin, which never change, then two slots that are
 //! written in turn, so that a torn write spoils only the older one. All is written in place: moving the cursor needs no
 //! free space.
 
@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::frame::Codec;
 use super::{OpenError, disk, segment};
 
-const SECTOR: usize = 512;
+/// The largest piece that disks write whole: each part lies in one of its own, so that a torn write spoils one part.
+const SECTOR: usize = 4096;
+const SECTOR_OF_FORMAT_1: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
 /// The format that this program writes. It reads format 1 too, which kept less.
 const VERSION: u32 = 2;
@@ -153,22 +155,23 @@ pub(super) struct Contents {
 }
 
 fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
+    let fault = |error| OpenError::Io { path: path.to_owned(), error };
+    // Format 1 is shorter; what is missing reads as zeros, which no checksum takes.
+    let len = file.metadata().map_err(fault)?.len().min(BYTES as u64) as usize;
     let mut sectors = [0; BYTES];
-    match file.read_exact_at(&mut sectors, 0) {
-        Ok(()) => decode(&sectors, path),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(OpenError::Foreign { path: path.to_owned() }),
-        Err(error) => Err(OpenError::Io { path: path.to_owned(), error }),
-    }
+    file.read_exact_at(&mut sectors[..len], 0).map_err(fault)?;
+    decode(&sectors, path)
 }
 
 pub(super) fn decode(sectors: &[u8; BYTES], path: &Path) -> Result<Contents, OpenError> {
     let version = (&sectors[8..12]).get_u32_le();
-    let head_bytes = if version == 1 { HEAD_BYTES_OF_FORMAT_1 } else { HEAD_BYTES };
+    let (head_bytes, sector) =
+        if version == 1 { (HEAD_BYTES_OF_FORMAT_1, SECTOR_OF_FORMAT_1) } else { (HEAD_BYTES, SECTOR) };
     let crc = (&sectors[head_bytes..]).get_u32_le();
     if sectors[..8] != MAGIC || crc != crc32fast::hash(&sectors[..head_bytes]) {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    let slots = [&sectors[SECTOR..2 * SECTOR], &sectors[2 * SECTOR..]];
+    let slots = [&sectors[sector..2 * sector], &sectors[2 * sector..3 * sector]];
     let uuid = |at: usize| Uuid::from_slice(&sectors[at..at + 16]).expect("sixteen bytes");
     let (installation, magic, found) = match version {
         // The producer stood in the first sector, a slot held only generation and acked, and all frames began alike.
@@ -231,11 +234,11 @@ fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<(u64, Progress)>
 #[cfg(any(test, fuzzing))]
 pub(super) fn seal(sectors: &mut [u8; BYTES]) {
     let old = sectors[8] % 2 == 1;
-    let head_bytes = if old { HEAD_BYTES_OF_FORMAT_1 } else { HEAD_BYTES };
-    let slot_bytes = if old { 16 } else { SLOT_BYTES };
+    let (head_bytes, slot_bytes, sector) =
+        if old { (HEAD_BYTES_OF_FORMAT_1, 16, SECTOR_OF_FORMAT_1) } else { (HEAD_BYTES, SLOT_BYTES, SECTOR) };
     sectors[..8].copy_from_slice(&MAGIC);
     sectors[8..12].copy_from_slice(&(if old { 1 } else { VERSION }).to_le_bytes());
-    for (at, len) in [(0, head_bytes), (SECTOR, slot_bytes), (2 * SECTOR, slot_bytes)] {
+    for (at, len) in [(0, head_bytes), (sector, slot_bytes), (2 * sector, slot_bytes)] {
         let crc = crc32fast::hash(&sectors[at..at + len]);
         sectors[at + len..at + len + 4].copy_from_slice(&crc.to_le_bytes());
     }
@@ -297,17 +300,18 @@ mod tests {
     fn format_1_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let (producer, installation) = (Uuid::new_v4(), Uuid::new_v4());
-        let mut sectors = [0; BYTES];
+        let mut sectors = [0; 3 * SECTOR_OF_FORMAT_1];
+        let slot = SECTOR_OF_FORMAT_1;
         sectors[..8].copy_from_slice(&MAGIC);
         sectors[8] = 1;
         sectors[12..28].copy_from_slice(producer.as_bytes());
         sectors[28..44].copy_from_slice(installation.as_bytes());
         let crc = crc32fast::hash(&sectors[..44]);
         sectors[44..48].copy_from_slice(&crc.to_le_bytes());
-        sectors[SECTOR] = 7;
-        sectors[SECTOR + 8] = 42;
-        let crc = crc32fast::hash(&sectors[SECTOR..SECTOR + 16]);
-        sectors[SECTOR + 16..SECTOR + 20].copy_from_slice(&crc.to_le_bytes());
+        sectors[slot] = 7;
+        sectors[slot + 8] = 42;
+        let crc = crc32fast::hash(&sectors[slot..slot + 16]);
+        sectors[slot + 16..slot + 20].copy_from_slice(&crc.to_le_bytes());
         std::fs::write(dir.path().join("cursor"), sectors).unwrap();
         for _ in 0..2 {
             let (cursor, new) = Cursor::open(dir.path()).unwrap();
