@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+/// The clock ticks of proc_pid_stat(5): sysconf(_SC_CLK_TCK), which is 100 on every Linux that we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A running program.
 pub struct Process {
     name: String,
@@ -96,6 +99,11 @@ impl Process {
         self.memory_kib("VmRSS:")
     }
 
+    /// The processor time that it has had so far, all threads and the kernel's work for it, in seconds.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        cpu_seconds(Path::new(&format!("/proc/{}/stat", self.pid())))
+    }
+
     fn memory_kib(&self, name: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
@@ -103,9 +111,42 @@ impl Process {
     }
 }
 
+/// The processor time that the calling thread has had so far, in seconds.
+pub fn thread_cpu_seconds() -> anyhow::Result<f64> {
+    cpu_seconds(Path::new("/proc/thread-self/stat"))
+}
+
+fn cpu_seconds(stat: &Path) -> anyhow::Result<f64> {
+    let text = fs::read_to_string(stat).with_context(|| stat.display().to_string())?;
+    let ticks = cpu_ticks(&text).with_context(|| format!("{}: no utime and stime", stat.display()))?;
+    Ok(ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// utime + stime, fields 14 and 15 of proc_pid_stat(5). The second field is the program's name in parentheses, which
+/// may have spaces and parentheses of its own.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut times = after_name.split_ascii_whitespace().skip(14 - 3);
+    let (user, system): (u64, u64) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
+    Some(user + system)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_past_any_name() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 4 0 100 1000 10";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("7 (short) S 1"), None);
+        assert!(thread_cpu_seconds().unwrap() >= 0.0);
     }
 }
