@@ -1,0 +1,112 @@
+//! Many rows a request, as the subscriber sends them, against a loop of prepared inserts without HTTP.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use dados::{NovoDado, Timestamp, Valor};
+use harness::system::Api;
+
+use super::bare::{self, Took};
+use super::load::{Latency, Load, Window};
+use super::{Figures, request};
+use crate::TOPICS;
+
+const CONNECTIONS: usize = 4;
+/// Rows a request at ours, and a transaction at the reference.
+const ROWS_PER_REQUEST: usize = 2_000;
+/// Rows of a round; their bodies are all built before the clock starts, some 200 bytes each.
+const ROWS_MAX: usize = 5_000_000;
+/// Far more than a round takes.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// When the first row was captured: 2026-11-23T03:21:45.678Z; each follows a millisecond after the one before.
+const CAPTURED_MS: i64 = 1_795_404_105_678;
+
+/// Ours, from the first byte to the last answer.
+struct Ours {
+    seconds: f64,
+    latency: Latency,
+    server_s: f64,
+    generator_s: f64,
+}
+
+/// One round of so many rows on each side, each with fresh processes and files.
+pub(crate) async fn round(rows: usize, ours_first: bool) -> anyhow::Result<Figures> {
+    ensure!((1..=ROWS_MAX).contains(&rows), "expected 1 to {ROWS_MAX} rows");
+    let (ours, reference) = if ours_first {
+        let ours = ours(rows).await?;
+        (ours, reference(rows).await?)
+    } else {
+        let reference = reference(rows).await?;
+        (ours(rows).await?, reference)
+    };
+    Ok(Figures {
+        ours: rows as f64 / ours.seconds,
+        reference: rows as f64 / reference.seconds,
+        ours_latency: ours.latency,
+        reference_latency: None,
+        usage: vec![
+            ("ponte-api", ours.server_s),
+            ("load on ponte-api", ours.generator_s),
+            ("bare inserts", reference.cpu_seconds),
+        ],
+    })
+}
+
+async fn ours(rows: usize) -> anyhow::Result<Ours> {
+    let dir = tempfile::tempdir()?;
+    let mut api = Api::start(dir.path()).await?;
+    let addr = api.addr();
+    let dados = (0..rows).map(novo).collect::<Result<Vec<_>, _>>()?;
+    let bodies = dados.chunks(ROWS_PER_REQUEST).map(body).collect::<Result<Vec<_>, _>>()?;
+    let requests: Vec<_> = bodies.iter().map(|body| request(addr, "application/x-ndjson", body)).collect();
+    drop((dados, bodies));
+    let requests_max = requests.len();
+
+    let cpu_before = api.process()?.cpu_seconds()?;
+    let began = Instant::now();
+    let window = Window { from: began, to: began + PATIENCE };
+    let sent = Load { addr, requests, connections: CONNECTIONS, requests_max, window }.start()?.wait().await?;
+    ensure!(sent.answers == requests_max, "{} answers of {requests_max} requests", sent.answers);
+    let stored = api.rows().newest_id().await?;
+    ensure!(stored == rows as i64, "{stored} rows of {rows}");
+    let seconds = began.elapsed().as_secs_f64();
+    let server_s = api.process()?.cpu_seconds()? - cpu_before;
+    Ok(Ours { seconds, latency: sent.latency, server_s, generator_s: sent.cpu_seconds })
+}
+
+async fn reference(rows: usize) -> anyhow::Result<Took> {
+    let dir = tempfile::tempdir()?;
+    let mut api = Api::start(dir.path()).await?;
+    let database = api.database();
+    let ended = api.process()?.terminate()?;
+    ensure!(ended.success(), "ponte-api: {ended}");
+    let insert = move || {
+        let dados = (0..rows).map(novo).collect::<Result<Vec<_>, _>>()?;
+        bare::insert(&database, &dados, ROWS_PER_REQUEST)
+    };
+    tokio::task::spawn_blocking(insert).await?
+}
+
+/// The same reading as in the backlog, with all that the subscriber knows of a message.
+fn novo(number: usize) -> anyhow::Result<NovoDado<'static>> {
+    let valor = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":{number:0>20}}}"#);
+    Ok(NovoDado {
+        valor: Valor(Cow::Owned(valor)),
+        topico: Some(Cow::Owned(format!("bench/{}", number % TOPICS))),
+        timestamp: Some(Timestamp::from_ms(CAPTURED_MS + number as i64)?),
+        qos: Some(1),
+        retido: Some(false),
+        dup: Some(false),
+        formato: None,
+    })
+}
+
+fn body(dados: &[NovoDado<'_>]) -> serde_json::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    for novo in dados {
+        serde_json::to_writer(&mut body, novo)?;
+        body.push(b'\n');
+    }
+    Ok(body)
+}

@@ -1,0 +1,55 @@
+//! A server that parses a row and answers 201 but stores nothing: what HTTP and JSON alone cost.
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::serve::ListenerExt as _;
+use axum::{Json, Router};
+use harness::process::Process;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::net::{TcpListener, TcpStream};
+
+/// The hidden subcommand of this program that serves it: a process of its own, as the API is one.
+pub(crate) const SUBCOMMAND: &str = "empty";
+
+#[derive(Deserialize)]
+struct Novo {
+    topico: Option<String>,
+    valor: Box<RawValue>,
+}
+
+/// Serves until it is killed.
+pub(crate) async fn serve(addr: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(addr).await.with_context(|| addr.to_string())?;
+    let listener = listener.tap_io(|stream| {
+        // As the API does. A connection on which it fails is about to end anyway.
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(listener, Router::new().route("/dados", post(create))).await?;
+    Ok(())
+}
+
+async fn create(Json(novo): Json<Novo>) -> StatusCode {
+    black_box((novo.topico, novo.valor));
+    StatusCode::CREATED
+}
+
+/// Starts it and waits until it listens.
+pub(super) async fn start(dir: &Path) -> anyhow::Result<(SocketAddr, Process)> {
+    let addr = harness::free_addr()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(SUBCOMMAND).arg(addr.to_string());
+    let mut process = Process::start("the reference", command, &dir.join("reference.log"))?;
+    let listens = async || {
+        anyhow::ensure!(process.is_running(), "the reference has ended:\n{}", process.log());
+        Ok(TcpStream::connect(addr).await.ok().map(drop))
+    };
+    harness::eventually("the reference listens", harness::PATIENCE, listens).await?;
+    Ok((addr, process))
+}
