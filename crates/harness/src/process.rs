@@ -104,11 +104,26 @@ impl Process {
         cpu_seconds(Path::new(&format!("/proc/{}/stat", self.pid())))
     }
 
+    /// What it has made the disk write, in bytes (write_bytes of proc_pid_io(5)).
+    pub fn written_bytes(&self) -> anyhow::Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.pid()))?;
+        let value = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no write_bytes")?;
+        Ok(value.trim().parse()?)
+    }
+
     fn memory_kib(&self, name: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
+}
+
+/// All processor time of a program that has ended but was not waited for, in seconds; none while it runs.
+pub fn cpu_seconds_at_end(child: &Child) -> anyhow::Result<Option<f64>> {
+    let path = format!("/proc/{}/stat", child.id());
+    let stat = fs::read_to_string(&path)?;
+    let is_zombie = stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
+    if is_zombie { cpu_seconds(Path::new(&path)).map(Some) } else { Ok(None) }
 }
 
 /// The processor time that the calling thread has had so far, in seconds.

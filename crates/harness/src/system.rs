@@ -182,6 +182,11 @@ impl Subscriber {
         Ok(reqwest::get(format!("http://{}/metrics", self.status_addr)).await?.text().await?)
     }
 
+    /// Where it tells how it is.
+    pub fn status_addr(&self) -> SocketAddr {
+        self.status_addr
+    }
+
     /// The running process.
     pub fn process(&mut self) -> anyhow::Result<&mut Process> {
         self.process.as_mut().context("the subscriber is not running")

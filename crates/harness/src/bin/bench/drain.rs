@@ -1,106 +1,258 @@
 //! Drains the same backlog with `mosquitto_sub` and with the whole system, in turn, and compares.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use harness::broker::mosquitto::{self, Mosquitto};
+use harness::process::{Process, cpu_seconds_at_end};
 use harness::publish::publish;
 use harness::system::{Api, Subscriber};
 
-use super::{line, message};
+use super::syscalls::{self, Tracer};
+use super::table::{Limit, Row, Table};
+use super::{Cli, message, mib, progress};
 
-const REFERENCE_TOPIC: &str = "bench/#";
 /// Far more than a drain takes.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often the rows are looked for. A look costs what a look costs: it is part of the figure.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const OURS: &str = "drain";
+/// mosquitto counts what it had no room for, and tells every second.
+const BROKER: &str = "sys_interval 1\n";
+const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 
 /// One round's figures.
+#[derive(Default)]
 struct Round {
     reference_s: f64,
     ours_s: f64,
-    subscriber_kib: u64,
-    api_kib: u64,
+    subscriber: Cost,
+    api: Cost,
+    broker_cpu_s: f64,
+    broker_reference_cpu_s: f64,
+    reference_cpu_s: f64,
 }
 
-/// Measures both in each round, and prints medians.
-pub(crate) async fn compare(messages: usize, rounds: usize) -> anyhow::Result<()> {
-    let mut measured = Vec::new();
-    for round in 1..=rounds {
-        let figures = drain(messages).await?;
-        line(&format!(
-            "round {round}: mosquitto_sub {:.2} s, ponte {:.2} s, ratio {:.2}",
-            figures.reference_s,
-            figures.ours_s,
-            figures.reference_s / figures.ours_s
-        ));
-        measured.push(figures);
+/// What one process took.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    cpu_s: f64,
+    resident_kib_max: u64,
+    written_bytes: u64,
+}
+
+impl Cost {
+    fn of(process: &Process) -> anyhow::Result<Self> {
+        Ok(Self {
+            cpu_s: process.cpu_seconds()?,
+            resident_kib_max: process.resident_kib_max()?,
+            written_bytes: process.written_bytes()?,
+        })
     }
-    let rate = |seconds: f64| messages as f64 / seconds;
-    let reference = median(measured.iter().map(|round| rate(round.reference_s)));
-    let ours = median(measured.iter().map(|round| rate(round.ours_s)));
-    let ratio = median(measured.iter().map(|round| round.reference_s / round.ours_s));
-    let peak = |kib: fn(&Round) -> u64| measured.iter().map(kib).max().unwrap_or_default() / 1024;
-    line(&format!("\nbacklog of {messages} QoS 1 messages of 80 B, medians of {rounds} rounds"));
-    line(&format!("  mosquitto_sub to /dev/null       {reference:>9.0} msg/s"));
-    line(&format!("  broker to readable row, fsync on {ours:>9.0} msg/s   {ratio:.2} × mosquitto_sub"));
-    line(&format!(
-        "  peak resident memory: subscriber {} MiB, API {} MiB",
-        peak(|round| round.subscriber_kib),
-        peak(|round| round.api_kib)
+
+    fn since(self, before: Self) -> Self {
+        Self { cpu_s: self.cpu_s - before.cpu_s, written_bytes: self.written_bytes - before.written_bytes, ..self }
+    }
+}
+
+/// Measures both in each round.
+pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    let mut rounds = Vec::new();
+    for number in 0..cli.rounds {
+        let round = Stage::set(cli.messages).await?.round(number % 2 == 1).await?;
+        progress(&format!(
+            "drain {}: mosquitto_sub {:.2} s, ponte {:.2} s, {:.2} ×",
+            number + 1,
+            round.reference_s,
+            round.ours_s,
+            round.reference_s / round.ours_s
+        ));
+        rounds.push(round);
+    }
+    let messages = cli.messages as f64;
+    let pairs: Vec<_> = rounds.iter().map(|round| (messages / round.ours_s, messages / round.reference_s)).collect();
+    table.push(Row::rates(
+        format!("backlog of {} QoS 1 messages of 80 B, to readable rows", cli.messages),
+        "msg/s",
+        "mosquitto_sub",
+        &pairs,
+        Limit::AtLeast { must: 0.5, aim: 1.0 },
     ));
+    let memory = |cost: fn(&Round) -> Cost| rounds.iter().map(move |round| mib(cost(round).resident_kib_max));
+    table.push(Row::figure(
+        "memory in it: subscriber",
+        "MiB",
+        memory(|round| round.subscriber),
+        Limit::AtMost { must: 40.0, aim: 20.0 },
+    ));
+    table.push(Row::figure(
+        "memory in it: API",
+        "MiB",
+        memory(|round| round.api),
+        Limit::AtMost { must: 80.0, aim: 40.0 },
+    ));
+    let mut cpu = |name: &str, seconds: fn(&Round) -> f64| {
+        let per_million = rounds.iter().map(|round| seconds(round) * 1e6 / messages);
+        table.explain(OURS, format!("{name}: CPU s per million messages"), per_million);
+    };
+    cpu("ponte-subscriber", |round| round.subscriber.cpu_s);
+    cpu("ponte-api", |round| round.api.cpu_s);
+    cpu("mosquitto with ponte", |round| round.broker_cpu_s);
+    cpu("mosquitto_sub", |round| round.reference_cpu_s);
+    cpu("mosquitto with mosquitto_sub", |round| round.broker_reference_cpu_s);
+    let mut written = |name: &str, cost: fn(&Round) -> Cost| {
+        let per_message = rounds.iter().map(|round| cost(round).written_bytes as f64 / messages);
+        table.explain(OURS, format!("{name}: bytes written to disk a message"), per_message);
+    };
+    written("ponte-subscriber", |round| round.subscriber);
+    written("ponte-api", |round| round.api);
+    count_syscalls(cli, table).await
+}
+
+/// The seconds that the whole system takes for a backlog.
+pub(crate) async fn ours(messages: usize) -> anyhow::Result<f64> {
+    let mut round = Round::default();
+    Stage::set(messages).await?.ours(&mut round).await?;
+    Ok(round.ours_s)
+}
+
+/// In a round of its own, since counting slows what it counts.
+async fn count_syscalls(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    if !syscalls::installed() {
+        table.skip("system calls were not counted: strace is not installed");
+        return Ok(());
+    }
+    let mut stage = Stage::set(cli.messages).await?;
+    let api = Tracer::attach(stage.api.process()?.pid(), &stage.dir.path().join("api.strace"))?;
+    stage.subscriber.restart()?;
+    let pid = stage.subscriber.process()?.pid();
+    let subscriber = Tracer::attach(pid, &stage.dir.path().join("subscriber.strace"))?;
+    stage.drained().await?;
+    for (name, tracer) in [("ponte-subscriber", subscriber), ("ponte-api", api)] {
+        for (call, count) in tracer.detach()? {
+            let per_thousand = count as f64 * 1e3 / cli.messages as f64;
+            table.explain(OURS, format!("{name}: {call} per thousand messages"), [per_thousand]);
+        }
+    }
     Ok(())
 }
 
-/// A fresh broker, two sessions that queue the same messages, and the time that each takes to get them all.
-async fn drain(messages: usize) -> anyhow::Result<Round> {
-    let dir = tempfile::tempdir()?;
-    let store = dir.path().join("broker");
-    std::fs::create_dir(&store)?;
-    let broker = Mosquitto::start(&store, mosquitto::Options::default()).await?;
-    let mut api = Api::start(dir.path()).await?;
-    let settings = [("MQTT_TOPICS", "bench/#:1")];
-    let mut subscriber = Subscriber::start(dir.path(), &broker.url(), &api.url(), &settings)?;
-    subscriber.ready().await?;
-    subscriber.process()?.terminate()?;
-    run(reference(broker.addr()).arg("-E"))?;
+/// A fresh broker with two sessions that queue the same messages, and the system to drain one of them.
+struct Stage {
+    messages: usize,
+    broker: Mosquitto,
+    api: Api,
+    subscriber: Subscriber,
+    dir: tempfile::TempDir,
+}
 
-    publish(broker.addr(), (0..messages).map(message).collect()).await?;
+impl Stage {
+    async fn set(messages: usize) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let store = dir.path().join("broker");
+        std::fs::create_dir(&store)?;
+        let options = mosquitto::Options { extra: BROKER.to_owned(), ..mosquitto::Options::default() };
+        let broker = Mosquitto::start(&store, options).await?;
+        let api = Api::start(dir.path()).await?;
+        let settings = [("MQTT_TOPICS", "bench/#:1")];
+        let mut subscriber = Subscriber::start(dir.path(), &broker.url(), &api.url(), &settings)?;
+        subscriber.ready().await?;
+        subscriber.process()?.terminate()?;
+        let mut session = reference(broker.addr());
+        ensure!(session.arg("-E").status().context("mosquitto_sub")?.success(), "mosquitto_sub made no session");
+        publish(broker.addr(), (0..messages).map(message).collect()).await?;
+        let dropped = dropped(broker.addr())?;
+        ensure!(dropped == 0, "the broker has queued {dropped} messages less than it was sent");
+        Ok(Self { messages, broker, api, subscriber, dir })
+    }
 
+    async fn round(mut self, ours_first: bool) -> anyhow::Result<Round> {
+        let mut round = Round::default();
+        if ours_first {
+            self.ours(&mut round).await?;
+        }
+        let broker = self.broker.process()?.cpu_seconds()?;
+        let began = Instant::now();
+        let mut command = reference(self.broker.addr());
+        let child = command.args(["-C", &self.messages.to_string()]).stdout(Stdio::null()).spawn()?;
+        round.reference_cpu_s = end_of(child).await?;
+        round.reference_s = began.elapsed().as_secs_f64();
+        round.broker_reference_cpu_s = self.broker.process()?.cpu_seconds()? - broker;
+        if !ours_first {
+            self.ours(&mut round).await?;
+        }
+        Ok(round)
+    }
+
+    async fn ours(&mut self, round: &mut Round) -> anyhow::Result<()> {
+        let broker = self.broker.process()?.cpu_seconds()?;
+        let api = Cost::of(self.api.process()?)?;
+        let began = Instant::now();
+        self.subscriber.restart()?;
+        self.drained().await?;
+        round.ours_s = began.elapsed().as_secs_f64();
+        round.subscriber = Cost::of(self.subscriber.process()?)?;
+        round.api = Cost::of(self.api.process()?)?.since(api);
+        round.broker_cpu_s = self.broker.process()?.cpu_seconds()? - broker;
+        Ok(())
+    }
+
+    /// All that was queued can be read through GET, and nothing else.
+    async fn drained(&self) -> anyhow::Result<()> {
+        let (rows, messages) = (self.api.rows(), self.messages as i64);
+        let began = Instant::now();
+        loop {
+            let stored = rows.newest_id().await?;
+            if stored >= messages {
+                ensure!(stored == messages, "{stored} rows of {messages} messages");
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "{stored} rows of {messages} messages within {PATIENCE:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Waits for a program that does its work and ends; gives its CPU time.
+async fn end_of(mut child: Child) -> anyhow::Result<f64> {
     let began = Instant::now();
-    run(reference(broker.addr()).arg("-C").arg(messages.to_string()))?;
-    let reference_s = began.elapsed().as_secs_f64();
-
-    let began = Instant::now();
-    subscriber.restart()?;
-    let rows = api.rows();
-    let all = async || Ok((rows.newest_id().await? >= messages as i64).then_some(()));
-    harness::eventually("all rows are readable", DRAIN_PATIENCE, all).await?;
-    let ours_s = began.elapsed().as_secs_f64();
-    let stored = rows.newest_id().await?;
-    ensure!(stored == messages as i64, "{stored} rows of {messages} messages");
-    let subscriber_kib = subscriber.process()?.resident_kib_max()?;
-    let api_kib = api.process()?.resident_kib_max()?;
-    Ok(Round { reference_s, ours_s, subscriber_kib, api_kib })
+    loop {
+        // Before it is waited for: then its figures are gone.
+        if let Some(seconds) = cpu_seconds_at_end(&child)? {
+            let status = child.wait()?;
+            ensure!(status.success(), "mosquitto_sub: {status}");
+            return Ok(seconds);
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!("mosquitto_sub has not had all messages within {PATIENCE:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// `mosquitto_sub` with a session of its own.
 fn reference(broker: SocketAddr) -> Command {
-    let mut command = Command::new("mosquitto_sub");
-    command.args(["-V", "5", "-c", "-i", "reference", "-q", "1", "-x", "3600", "-t", REFERENCE_TOPIC]);
-    command.args(["-h", "127.0.0.1", "-p"]).arg(broker.port().to_string()).stdout(Stdio::null());
+    let mut command = mosquitto_sub(broker);
+    command.args(["-c", "-i", "reference", "-q", "1", "-x", "3600", "-t", "bench/#"]);
     command
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
-    let program = Path::new(command.get_program()).display().to_string();
-    let status = command.status().with_context(|| program.clone())?;
-    if status.success() { Ok(()) } else { bail!("{program}: {status}") }
+fn mosquitto_sub(broker: SocketAddr) -> Command {
+    let mut command = Command::new("mosquitto_sub");
+    command.args(["-V", "5", "-h", "127.0.0.1", "-p", &broker.port().to_string()]);
+    command
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// How many messages the broker had no room for.
+fn dropped(broker: SocketAddr) -> anyhow::Result<u64> {
+    // It tells once a second: the first answer may be from before the last message.
+    let output =
+        mosquitto_sub(broker).args(["-C", "2", "-W", "10", "-t", DROPPED, "-t", "$SYS/broker/uptime"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let count = text.lines().find_map(|line| line.parse().ok()).with_context(|| format!("no {DROPPED}: {text}"))?;
+    Ok(count)
 }

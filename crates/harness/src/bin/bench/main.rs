@@ -1,54 +1,111 @@
-//! `cargo bench-ponte`: what the whole system does, measured beside a reference in the same run.
+//! `cargo bench-ponte`: what the whole system does, each figure beside a reference measured in the same run.
 //!
-//! - [`drain`]: a backlog, against `mosquitto_sub`
+//! - [`drain`]: a backlog at the broker, against `mosquitto_sub`; [`seed`]: and against the script it all began with
+//! - [`http`]: single and bulk `POST /dados`, against an empty handler and a bare loop of inserts
+//! - [`latency`]: from publish to readable row, against the disk's own sync
+//! - [`growth`]: the rate on a table of ten million rows, against that on an empty one
 //! - [`outage`]: memory while the API is away, and while it catches up
+//! - [`idle`]: what the system costs while nothing happens, and how soon it is ready
+//! - [`table`], [`spread`]: what is printed; [`syscalls`]: counted by strace
 
 mod drain;
+mod growth;
+mod http;
+mod idle;
+mod latency;
 mod outage;
+mod seed;
+mod spread;
+mod syscalls;
+mod table;
 
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::ensure;
-use clap::{Parser, Subcommand};
+use clap::{Parser, ValueEnum};
 use harness::broker::mosquitto;
 use harness::publish::Outgoing;
 
+use http::empty;
+use table::Table;
+
 const TOPICS: usize = 50;
 
-/// Measures the whole system
+/// Measures the whole system; exits 1 where a limit of the contract is missed
 #[derive(Parser)]
 struct Cli {
-    #[command(subcommand)]
-    bench: Option<Bench>,
+    /// What to measure; all of it where none is named
+    work: Vec<Work>,
+    /// Rounds; each measures both, ours first in every other
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
     /// Messages in the backlog
     #[arg(long, default_value_t = 200_000)]
     messages: usize,
-    /// Rounds; each measures both
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    /// Rows that the large table has
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: i64,
+    /// Messages that come while the API is away
+    #[arg(long, default_value_t = 1_000_000)]
+    outage_messages: usize,
+    /// The Python that has paho-mqtt 2 and python-dotenv, for the seed's script
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
-#[derive(Subcommand)]
-enum Bench {
-    /// Compare the drain of a backlog with `mosquitto_sub` (the default)
+/// A line of the table, or a few that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// A backlog, from the broker to readable rows
     Drain,
-    /// Follow the memory over an outage of the API and the time after it
-    Outage {
-        /// Messages that come while the API is away
-        #[arg(long, default_value_t = 1_000_000)]
-        messages: usize,
-    },
+    /// The same against the seed's script
+    Seed,
+    /// One object a request, 64 connections
+    Single,
+    /// NDJSON, 2,000 rows a request
+    Bulk,
+    /// From publish to readable row
+    Latency,
+    /// On a table of many rows
+    Growth,
+    /// Memory while the API is away
+    Outage,
+    /// Doing nothing
+    Idle,
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    // The reference is a process of its own, as the API is one.
+    if let Some(addr) = empty::asked(std::env::args()) {
+        empty::serve(addr?).await?;
+    }
     let cli = Cli::parse();
     harness::install_tls();
     ensure!(mosquitto::installed(), "this bench needs mosquitto");
-    match cli.bench.unwrap_or(Bench::Drain) {
-        Bench::Drain => drain::compare(cli.messages, cli.rounds).await,
-        Bench::Outage { messages } => outage::follow(messages).await,
+    ensure!(cli.messages > 0 && cli.rows > 0 && cli.outage_messages > 0, "there must be something to measure");
+    let works = if cli.work.is_empty() { Work::value_variants() } else { &cli.work };
+    let mut table = Table::default();
+    for work in works {
+        match work {
+            Work::Drain => drain::measure(&cli, &mut table).await?,
+            Work::Seed => seed::measure(&cli, &mut table).await?,
+            Work::Single => http::single::measure(&cli, &mut table).await?,
+            Work::Bulk => http::bulk::measure(&cli, &mut table).await?,
+            Work::Latency => latency::measure(&cli, &mut table).await?,
+            Work::Growth => growth::measure(&cli, &mut table).await?,
+            Work::Outage => outage::measure(&cli, &mut table).await?,
+            Work::Idle => idle::measure(&cli, &mut table).await?,
+        }
     }
+    let text = if cli.json { format!("{:#}", table.json()) } else { table.markdown() };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(if table.is_missed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A reading of some 80 bytes.
@@ -57,7 +114,12 @@ fn message(number: usize) -> Outgoing {
     Outgoing::new(format!("bench/{}", number % TOPICS), payload, 1)
 }
 
-/// Standard output is what a bench is for.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// How far it is; standard output is for the result.
+fn progress(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Of KiB.
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }

@@ -7,15 +7,17 @@ use harness::broker::mosquitto::{Mosquitto, Options};
 use harness::publish::publish;
 use harness::system::{Api, Subscriber};
 
-use super::{line, message};
+use super::table::{Limit, Row, Table};
+use super::{Cli, message, mib, progress};
 
 /// Messages between two looks.
 const STEPS: usize = 10;
 /// Far more than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Publishes while the API is away, then lets it catch up; prints a line a step.
-pub(crate) async fn follow(messages: usize) -> anyhow::Result<()> {
+/// Publishes while the API is away, then lets it catch up; tells each step.
+pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    let messages = cli.outage_messages;
     let dir = tempfile::tempdir()?;
     let store = dir.path().join("broker");
     std::fs::create_dir(&store)?;
@@ -25,13 +27,13 @@ pub(crate) async fn follow(messages: usize) -> anyhow::Result<()> {
     let mut subscriber = Subscriber::start(dir.path(), &broker.url(), &api.url(), &settings)?;
     subscriber.ready().await?;
     api.kill()?;
-    line(" captured  delivered   subscriber MiB   API MiB");
+    progress("outage:\n captured  delivered   subscriber MiB   API MiB");
     let step = messages.div_ceil(STEPS);
     for first in (0..messages).step_by(step) {
         let end = messages.min(first + step);
         publish(broker.addr(), (first..end).map(message).collect()).await?;
         subscriber.until("all are captured", |status| status["spool"]["captured"] == end).await?;
-        line(&format!("{end:>9}          -   {:>14.1}         -", mib(subscriber.process()?.resident_kib()?)));
+        progress(&format!("{end:>9}          -   {:>14.1}         -", mib(subscriber.process()?.resident_kib()?)));
     }
     api.restart().await?;
     let rows = api.rows();
@@ -40,16 +42,15 @@ pub(crate) async fn follow(messages: usize) -> anyhow::Result<()> {
         let arrived = async || Ok((rows.newest_id().await? >= due).then_some(()));
         harness::eventually("the API catches up", PATIENCE, arrived).await?;
         let (ours, theirs) = (subscriber.process()?.resident_kib()?, api.process()?.resident_kib()?);
-        line(&format!("{messages:>9}  {due:>9}   {:>14.1}   {:>7.1}", mib(ours), mib(theirs)));
+        progress(&format!("{messages:>9}  {due:>9}   {:>14.1}   {:>7.1}", mib(ours), mib(theirs)));
     }
     subscriber.drained().await?;
     let stored = rows.newest_id().await?;
     ensure!(stored == messages as i64, "{stored} rows of {messages} messages");
     let (ours, theirs) = (subscriber.process()?.resident_kib_max()?, api.process()?.resident_kib_max()?);
-    line(&format!("peak: subscriber {:.1} MiB, API {:.1} MiB", mib(ours), mib(theirs)));
+    let work = |name: &str| format!("memory over an outage of the API of {messages} messages: {name}");
+    let limit = |must, aim| Limit::AtMost { must, aim };
+    table.push(Row::figure(work("subscriber"), "MiB", [mib(ours)], limit(40.0, 20.0)));
+    table.push(Row::figure(work("API"), "MiB", [mib(theirs)], limit(80.0, 40.0)));
     Ok(())
-}
-
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
 }

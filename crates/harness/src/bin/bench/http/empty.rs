@@ -15,13 +15,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The hidden subcommand of this program that serves it: a process of its own, as the API is one.
-pub(crate) const SUBCOMMAND: &str = "empty";
+/// The hidden first argument of this program that makes it such a server.
+const ARGUMENT: &str = "empty-server";
 
 #[derive(Deserialize)]
 struct Novo {
     topico: Option<String>,
     valor: Box<RawValue>,
+}
+
+/// Whether the command line asks for the server, and where.
+pub(crate) fn asked(mut args: impl Iterator<Item = String>) -> Option<anyhow::Result<SocketAddr>> {
+    (args.nth(1)? == ARGUMENT).then(|| args.next().context("no address")?.parse().context("an address"))
 }
 
 /// Serves until it is killed.
@@ -44,7 +49,7 @@ async fn create(Json(novo): Json<Novo>) -> StatusCode {
 pub(super) async fn start(dir: &Path) -> anyhow::Result<(SocketAddr, Process)> {
     let addr = harness::free_addr()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(SUBCOMMAND).arg(addr.to_string());
+    command.arg(ARGUMENT).arg(addr.to_string());
     let mut process = Process::start("the reference", command, &dir.join("reference.log"))?;
     let listens = async || {
         anyhow::ensure!(process.is_running(), "the reference has ended:\n{}", process.log());

@@ -169,16 +169,22 @@ async fn connection(load: Arc<Load>, next: Arc<AtomicUsize>) -> anyhow::Result<A
 
 async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> anyhow::Result<()> {
     stream.write_all(request).await?;
+    let (answer, received) = receive(stream, buffer).await?;
+    ensure!(answer.status == CREATED, "not {CREATED}: {}", String::from_utf8_lossy(&buffer[..received]));
+    Ok(())
+}
+
+/// Reads one whole answer, which is all that comes; gives how much it is.
+pub(super) async fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<(answer::Answer, usize)> {
     let mut received = 0;
     loop {
         let read = stream.read(&mut buffer[received..]).await?;
-        ensure!(read > 0, "the server left, or its answer is larger than {ANSWER_BYTES_MAX} bytes");
+        ensure!(read > 0, "the server left, or its answer is larger than {} bytes", buffer.len());
         received += read;
         if let Some(answer) = answer::read(&buffer[..received])? {
-            let text = String::from_utf8_lossy(&buffer[..received]);
-            ensure!(answer.status == CREATED, "not {CREATED}: {text}");
-            ensure!(answer.length == received, "more than one answer: {text}");
-            return Ok(());
+            let text = || String::from_utf8_lossy(&buffer[..received]).into_owned();
+            ensure!(answer.length == received, "more than one answer: {}", text());
+            return Ok((answer, received));
         }
     }
 }

@@ -2,31 +2,58 @@
 //!
 //! - [`single`]: one row a request, against a handler that stores nothing ([`empty`])
 //! - [`bulk`]: many rows a request, against a loop of prepared inserts without HTTP ([`bare`])
-//! - [`load`]: the closed loop that sends the requests; [`answer`]: what it reads of an answer
+//! - [`load`]: the closed loop that sends the requests; [`answer`]: what it reads of an answer; [`poll`]: looks for rows
 
 mod answer;
 mod bare;
 pub(crate) mod bulk;
 pub(crate) mod empty;
 mod load;
+pub(crate) mod poll;
 pub(crate) mod single;
 
 use std::net::SocketAddr;
 
-pub(crate) use self::load::Latency;
+use self::load::Latency;
+use crate::table::{Limit, Row, Table};
 
 /// What one round has measured, both sides in the order asked.
-pub(crate) struct Figures {
+struct Figures {
     /// Rows a second: stored durably and answered.
-    pub(crate) ours: f64,
+    ours: f64,
     /// Rows a second of the reference.
-    pub(crate) reference: f64,
+    reference: f64,
     /// What a request took at ours.
-    pub(crate) ours_latency: Latency,
+    ours_latency: Latency,
     /// What a request took at the reference, where it takes requests.
-    pub(crate) reference_latency: Option<Latency>,
-    /// Seconds of processor time while the clock ran, by who had them.
-    pub(crate) usage: Vec<(&'static str, f64)>,
+    reference_latency: Option<Latency>,
+    /// Microseconds of processor time a row, by who had them.
+    cpu_us: Vec<(&'static str, f64)>,
+}
+
+impl Figures {
+    fn summary(&self) -> String {
+        format!("{:.0} rows/s, reference {:.0}, {:.2} ×", self.ours, self.reference, self.ours / self.reference)
+    }
+}
+
+/// Puts the rounds into the table.
+fn tell(table: &mut Table, of: &'static str, work: String, reference: &'static str, limit: Limit, rounds: &[Figures]) {
+    let pairs: Vec<_> = rounds.iter().map(|round| (round.ours, round.reference)).collect();
+    table.push(Row::rates(work, "rows/s", reference, &pairs, limit));
+    let latency = |name: &str, percent: u8| format!("{name}: p{percent} of a request, ms");
+    let each = |figure: fn(&Figures) -> f64| rounds.iter().map(figure);
+    table.explain(of, latency("ponte-api", 50), each(|round| round.ours_latency.p50_ms));
+    table.explain(of, latency("ponte-api", 99), each(|round| round.ours_latency.p99_ms));
+    let theirs: Vec<Latency> = rounds.iter().filter_map(|round| round.reference_latency).collect();
+    if !theirs.is_empty() {
+        table.explain(of, latency(reference, 50), theirs.iter().map(|latency| latency.p50_ms));
+        table.explain(of, latency(reference, 99), theirs.iter().map(|latency| latency.p99_ms));
+    }
+    for (index, (name, _)) in rounds.first().map(|round| round.cpu_us.as_slice()).unwrap_or_default().iter().enumerate()
+    {
+        table.explain(of, format!("{name}: CPU µs a row"), rounds.iter().map(|round| round.cpu_us[index].1));
+    }
 }
 
 /// A whole request, its body as it is.

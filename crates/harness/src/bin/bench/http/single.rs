@@ -10,11 +10,14 @@ use tokio::time::sleep_until;
 
 use super::load::{Latency, Load, Window};
 use super::{Figures, empty, request};
-use crate::TOPICS;
+use crate::table::{Limit, Table};
+use crate::{Cli, TOPICS, progress};
 
 const CONNECTIONS: usize = 64;
 /// Time for caches, allocators and SQLite's first pages.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// How long each side is measured.
+const LENGTH: Duration = Duration::from_secs(4);
 /// Different requests; a multiple of the topics.
 const REQUESTS: usize = 1_000;
 
@@ -25,10 +28,25 @@ struct Side {
     server_s: f64,
     generator_s: f64,
     answers: usize,
+    /// Those within the window.
+    measured: f64,
+}
+
+/// Measures both in each round.
+pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    let mut rounds = Vec::new();
+    for number in 0..cli.rounds {
+        let figures = round(LENGTH, number % 2 == 1).await?;
+        progress(&format!("single {}: {}", number + 1, figures.summary()));
+        rounds.push(figures);
+    }
+    let work = format!("POST of one object, {CONNECTIONS} connections, durable");
+    super::tell(table, "single", work, "an empty handler", Limit::AtLeast { must: 0.5, aim: 0.8 }, &rounds);
+    Ok(())
 }
 
 /// One round; each side is measured for so long, with fresh processes and files.
-pub(crate) async fn round(length: Duration, ours_first: bool) -> anyhow::Result<Figures> {
+async fn round(length: Duration, ours_first: bool) -> anyhow::Result<Figures> {
     let (ours, reference) = if ours_first {
         let ours = ours(length).await?;
         (ours, reference(length).await?)
@@ -41,11 +59,11 @@ pub(crate) async fn round(length: Duration, ours_first: bool) -> anyhow::Result<
         reference: reference.rows_per_s,
         ours_latency: ours.latency,
         reference_latency: Some(reference.latency),
-        usage: vec![
-            ("ponte-api", ours.server_s),
-            ("load on ponte-api", ours.generator_s),
-            ("empty handler", reference.server_s),
-            ("load on empty handler", reference.generator_s),
+        cpu_us: vec![
+            ("ponte-api", ours.server_s * 1e6 / ours.measured),
+            ("load on ponte-api", ours.generator_s * 1e6 / ours.measured),
+            ("empty handler", reference.server_s * 1e6 / reference.measured),
+            ("load on empty handler", reference.generator_s * 1e6 / reference.measured),
         ],
     })
 }
@@ -53,7 +71,7 @@ pub(crate) async fn round(length: Duration, ours_first: bool) -> anyhow::Result<
 async fn ours(length: Duration) -> anyhow::Result<Side> {
     let dir = tempfile::tempdir()?;
     let mut api = Api::start(dir.path()).await?;
-    let side = measure(api.addr(), api.process()?, length).await?;
+    let side = side(api.addr(), api.process()?, length).await?;
     let stored = api.rows().newest_id().await?;
     ensure!(stored == side.answers as i64, "{stored} rows of {} answers", side.answers);
     Ok(side)
@@ -62,10 +80,10 @@ async fn ours(length: Duration) -> anyhow::Result<Side> {
 async fn reference(length: Duration) -> anyhow::Result<Side> {
     let dir = tempfile::tempdir()?;
     let (addr, process) = empty::start(dir.path()).await?;
-    measure(addr, &process, length).await
+    side(addr, &process, length).await
 }
 
-async fn measure(addr: SocketAddr, server: &Process, length: Duration) -> anyhow::Result<Side> {
+async fn side(addr: SocketAddr, server: &Process, length: Duration) -> anyhow::Result<Side> {
     let requests = (0..REQUESTS).map(|number| request(addr, "application/json", &body(number))).collect();
     let window = Window::after(WARM_UP, length);
     let load = Load { addr, requests, connections: CONNECTIONS, requests_max: usize::MAX, window };
@@ -81,6 +99,7 @@ async fn measure(addr: SocketAddr, server: &Process, length: Duration) -> anyhow
         server_s,
         generator_s: sent.cpu_seconds,
         answers: sent.answers,
+        measured: sent.measured as f64,
     })
 }
 

@@ -1,0 +1,163 @@
+//! From publish to readable row at a steady rate, against the disk's own sync.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use harness::broker::mosquitto::{Mosquitto, Options};
+use harness::system::{Api, Subscriber};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::{AsyncClient, MqttOptions};
+use rumqttc::{NetworkOptions, Outgoing};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::http::poll::Client;
+use super::spread::percentile;
+use super::table::{Limit, Row, Table};
+use super::{Cli, message, progress};
+
+const PER_SECOND: usize = 1_000;
+const SECONDS: usize = 10;
+const MESSAGES: usize = PER_SECOND * SECONDS;
+/// What comes first, while connections, caches and files are made.
+const WARM_UP: usize = PER_SECOND;
+/// Between two looks: the figures are too large by up to this, and by a look.
+const LOOK_EVERY: Duration = Duration::from_micros(250);
+/// The longest that a row may take before the round is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SYNCS: usize = 400;
+const SYNC_BYTES: usize = 4096;
+
+/// Milliseconds.
+struct Round {
+    p50: f64,
+    p99: f64,
+    most: f64,
+    sync: f64,
+}
+
+/// Measures the disk and the system in each round.
+pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    let mut rounds = Vec::new();
+    for number in 0..cli.rounds {
+        let round = round().await?;
+        progress(&format!(
+            "latency {}: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms; fdatasync {:.3} ms",
+            number + 1,
+            round.p50,
+            round.p99,
+            round.most,
+            round.sync
+        ));
+        rounds.push(round);
+    }
+    let of_sync = |of: fn(&Round) -> f64| rounds.iter().map(|round| (of(round), round.sync)).collect::<Vec<_>>();
+    let limit = Limit::AtMost { must: 20.0, aim: 8.0 };
+    let work = format!("publish to readable row, {PER_SECOND} msg/s");
+    let reference = "fdatasync of 4 KiB, p50";
+    table.push(Row::rates(format!("{work}: p99"), "ms", reference, &of_sync(|round| round.p99), limit));
+    table.push(Row::rates(format!("{work}: p50"), "ms", reference, &of_sync(|round| round.p50), Limit::None));
+    table.explain("latency", "the slowest message, ms", rounds.iter().map(|round| round.most));
+    Ok(())
+}
+
+async fn round() -> anyhow::Result<Round> {
+    let dir = tempfile::tempdir()?;
+    let sync = sync_ms(dir.path())?;
+    let store = dir.path().join("broker");
+    std::fs::create_dir(&store)?;
+    // As the compose file's broker: without it the kernel holds small packets back.
+    let options = Options { extra: "set_tcp_nodelay true\n".to_owned(), ..Options::default() };
+    let broker = Mosquitto::start(&store, options).await?;
+    let api = Api::start(dir.path()).await?;
+    let settings = [("MQTT_TOPICS", "bench/#:1")];
+    let mut subscriber = Subscriber::start(dir.path(), &broker.url(), &api.url(), &settings)?;
+    subscriber.ready().await?;
+    let (sent_to, sent) = std::sync::mpsc::channel();
+    let addr = broker.addr();
+    // On threads of their own, so that the one does not wait for the other.
+    let publisher = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(publish(addr, &sent_to))
+    });
+    let addr = api.addr();
+    let watcher = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(watch(addr))
+    });
+    let joined = tokio::task::spawn_blocking(move || (publisher.join(), watcher.join())).await?;
+    joined.0.map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
+    let seen = joined.1.map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
+    let sent: Vec<Instant> = sent.into_iter().collect();
+    ensure!(sent.len() == MESSAGES, "{} of {MESSAGES} messages were sent", sent.len());
+    let ms = |(seen, sent): (&Instant, &Instant)| seen.duration_since(*sent).as_secs_f64() * 1e3;
+    let mut took: Vec<f64> = seen.iter().zip(&sent).skip(WARM_UP).map(ms).collect();
+    took.sort_by(f64::total_cmp);
+    let of = |percent| percentile(&took, percent);
+    Ok(Round { p50: of(50.0), p99: of(99.0), most: of(100.0), sync })
+}
+
+/// The disk's median time to append 4 KiB durably, in milliseconds.
+fn sync_ms(dir: &Path) -> anyhow::Result<f64> {
+    let path = dir.join("sync");
+    let file = File::create(&path)?;
+    let block = [b'x'; SYNC_BYTES];
+    let mut took = Vec::with_capacity(SYNCS);
+    for number in 0..SYNCS {
+        let began = Instant::now();
+        file.write_all_at(&block, (number * SYNC_BYTES) as u64)?;
+        file.sync_data()?;
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    std::fs::remove_file(&path)?;
+    took.sort_by(f64::total_cmp);
+    Ok(percentile(&took, 50.0))
+}
+
+/// Publishes at a steady rate; tells when each message was handed over.
+async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) -> anyhow::Result<()> {
+    let mut options = MqttOptions::new("latency", broker.ip().to_string(), broker.port());
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_keep_alive(Duration::from_secs(60)).set_network_options(network);
+    let (client, mut eventloop) = AsyncClient::new(options, 100);
+    let mut polling = JoinSet::new();
+    polling.spawn(async move {
+        loop {
+            if let rumqttc::v5::Event::Outgoing(Outgoing::Disconnect) = eventloop.poll().await? {
+                return anyhow::Ok(());
+            }
+        }
+    });
+    let mut pace = interval(Duration::from_secs(1) / PER_SECOND as u32);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    for number in 0..MESSAGES {
+        pace.tick().await;
+        let message = message(number);
+        sent.send(Instant::now())?;
+        client.publish(message.topic, QoS::AtLeastOnce, false, message.payload).await?;
+    }
+    client.disconnect().await?;
+    polling.join_next().await.context("the event loop")??
+}
+
+/// When each row could be read first: the row's id is its message's number, since order is kept.
+async fn watch(api: SocketAddr) -> anyhow::Result<Vec<Instant>> {
+    let mut client = Client::connect(api).await?;
+    let mut seen = Vec::with_capacity(MESSAGES);
+    let mut last = Instant::now();
+    while seen.len() < MESSAGES {
+        let newest = client.newest_id().await?;
+        let now = Instant::now();
+        if newest > seen.len() {
+            // All rows before it can be read too: a commit shows them together.
+            seen.resize(newest, now);
+            last = now;
+        }
+        ensure!(last.elapsed() < PATIENCE, "{} of {MESSAGES} rows came", seen.len());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(seen)
+}
