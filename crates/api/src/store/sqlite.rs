@@ -166,6 +166,15 @@ fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
 mod tests {
     use super::*;
 
+    /// fdatasync itself leaves no trace to ask for; the flags that came with it do.
+    #[tokio::test]
+    async fn the_bundled_sqlite_is_compiled_as_the_workspace_says() {
+        let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        let options: Vec<String> = sqlx::query_scalar("pragma compile_options").fetch_all(&mut conn).await.unwrap();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!options.iter().any(|option| option == "ENABLE_MEMORY_MANAGEMENT"), "{options:?}");
+    }
+
     #[test]
     fn a_url_names_a_file_or_says_what_is_wrong() {
         for (url, path) in [
