@@ -42,12 +42,11 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         .route("/metrics", get(metrics::scrape))
         // One counter to raise a request, however much there is in it.
         .with_state(Arc::new(app))
-        // From here on the last layer is the outermost. `write::create` limits the bytes after decompression, their
-        // sum over all requests, and the time that a body takes.
+        // From here on the last layer is the outermost, and of a pair the first. Pairs, since each layer by itself is
+        // an allocation more a request. `write::create` limits the bytes after decompression, their sum over all
+        // requests, and the time that a body takes.
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(wire_bytes_max))
-        .layer(from_fn_with_state(hosts, auth::guard))
-        .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(map_response(error::uniform))
-        .layer(from_fn_with_state(metrics, observe::request))
+        .layer((CatchPanicLayer::custom(error::panicked), from_fn_with_state(hosts, auth::guard)))
+        .layer((from_fn_with_state(metrics, observe::request), map_response(error::uniform)))
 }

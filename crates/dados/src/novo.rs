@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memchr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
@@ -82,23 +83,35 @@ pub fn is_base64(text: &str) -> bool {
     STANDARD.decode(text).is_ok()
 }
 
+impl Valor<'_> {
+    /// The text as the JSON object that it is, if it is one on one line: then it is stored just as it was written.
+    fn as_object(&self) -> Option<&RawValue> {
+        let text = self.0.as_bytes();
+        // Nothing around it, which JSON would drop, and no line of its own, which NDJSON could not hold.
+        let is_candidate = text.first() == Some(&b'{') && text.last() == Some(&b'}') && memchr(b'\n', text).is_none();
+        if is_candidate { serde_json::from_str(&self.0).ok() } else { None }
+    }
+}
+
 impl Serialize for Valor<'_> {
+    /// An object goes as it is, which spares both sides the escapes; any other text as a string.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        match self.as_object() {
+            Some(object) => object.serialize(serializer),
+            None => serializer.serialize_str(&self.0),
+        }
     }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Valor<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        if !raw.starts_with('"') {
-            return Ok(Self(Cow::Borrowed(raw)));
+        let Some(string) = raw.strip_prefix('"') else { return Ok(Self(Cow::Borrowed(raw))) };
+        if memchr(b'\\', raw.as_bytes()).is_none() {
+            // Checked by now: what is between the quotes is the text.
+            return Ok(Self(Cow::Borrowed(string.strip_suffix('"').unwrap_or(string))));
         }
-        // serde's own `Cow` always allocates outside a `#[serde(borrow)]` field: most strings need no unescaping.
-        match serde_json::from_str::<&str>(raw) {
-            Ok(text) => Ok(Self(Cow::Borrowed(text))),
-            Err(_) => serde_json::from_str::<String>(raw).map(|text| Self(Cow::Owned(text))).map_err(de::Error::custom),
-        }
+        serde_json::from_str::<String>(raw).map(|text| Self(Cow::Owned(text))).map_err(de::Error::custom)
     }
 }
 
@@ -143,10 +156,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_object_travels_as_it_is_and_nothing_else_does() {
+        let sent = |payload: &str| serde_json::to_string(&Valor(payload.into())).unwrap();
+        for object in [r"{}", r#"{"a": 1e400 , "a":"\ud800"}"#, r#"{"á":[{}]}"#] {
+            assert_eq!(sent(object), object);
+        }
+        for text in ["{", "{}}", " {}", "{} ", "{}\r", "{\n}", "[1]", "1", "null", "", "{\"a\":\"\t\"}", "{a:1}"] {
+            assert!(sent(text).starts_with('"'), "{text:?} went as {}", sent(text));
+        }
+    }
+
+    /// Bytes, and much that is nearly JSON.
+    fn any_payload() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            any::<Vec<u8>>(),
+            "[\\{\\}\\[\\]\":, \\\\n\ntru1eE.\\-é]{0,40}".prop_map(String::into_bytes),
+            r#"\{("[a-z\\"é]{0,4}":([0-9]{1,4}|true|"[^\p{C}]{0,6}"|\{\}|\[1, ?2\]),?){0,3}\}"#.prop_map(String::into_bytes),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_payload_survives_the_wire(payload: Vec<u8>) {
+        fn any_payload_survives_the_wire(payload in any_payload()) {
             let line = serde_json::to_string(&NovoDado::from_payload(&payload)).unwrap();
+            prop_assert!(!line.contains('\n'), "NDJSON has one line a message");
             let back: NovoDado<'_> = serde_json::from_str(&line).unwrap();
             let bytes = match back.formato {
                 None => back.valor.0.as_bytes().to_vec(),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Unit;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
@@ -87,10 +86,8 @@ impl FromStr for Timestamp {
             text.parse::<jiff::Timestamp>()
         };
         let timestamp = timestamp.map_err(|_| InvalidTimestamp)?;
-        let whole = timestamp
-            .round(jiff::TimestampRound::new().smallest(Unit::Millisecond).mode(jiff::RoundMode::Floor))
-            .map_err(|_| InvalidTimestamp)?;
-        Self::from_ms(whole.as_millisecond())
+        let ms = timestamp.as_nanosecond().div_euclid(1_000_000);
+        i64::try_from(ms).map_err(|_| InvalidTimestamp).and_then(Self::from_ms)
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(form: Form, body: &[u8], now: Timestamp) -> Result<Parsed, Fault> {
     let text = str::from_utf8(body)
         .map_err(|error| Fault::new(Kind::Syntax, "the body is not UTF-8").at(body, error.valid_up_to()))?;
-    let mut rows = Rows { rows: Vec::new(), now: now.to_sql().into(), topico: None };
+    let mut rows = Rows { rows: Vec::new(), timestamp: (now, now.to_sql().into()), now, topico: None };
     let is_list = form == Form::Ndjson || form == Form::Json && text.trim_ascii_start().starts_with('[');
     match form {
         Form::Ndjson => rows.read_lines(text)?,
@@ -48,8 +48,11 @@ pub(crate) fn parse(form: Form, body: &[u8], now: Timestamp) -> Result<Parsed, F
 
 struct Rows {
     rows: Vec<Row>,
-    now: Arc<str>,
-    /// The last topic: neighbours often share theirs.
+    /// For rows without a time.
+    now: Timestamp,
+    /// The last time and its text: neighbours often share theirs.
+    timestamp: (Timestamp, Arc<str>),
+    /// The last topic: the same.
     topico: Option<Arc<str>>,
 }
 
@@ -59,9 +62,13 @@ impl Rows {
             Some(last) if **last == *topico => last.clone(),
             _ => self.topico.insert(topico.into()).clone(),
         });
+        let timestamp = novo.timestamp.unwrap_or(self.now);
+        if timestamp != self.timestamp.0 {
+            self.timestamp = (timestamp, timestamp.to_sql().into());
+        }
         self.rows.push(Row {
             valor: novo.valor.0.as_ref().into(),
-            timestamp: novo.timestamp.map_or_else(|| self.now.clone(), |timestamp| timestamp.to_sql().into()),
+            timestamp: self.timestamp.1.clone(),
             topico,
             qos: novo.qos,
             retido: novo.retido,
