@@ -34,8 +34,8 @@ use crate::status::Status;
 use receive::Receiver;
 use subscribe::Subscriber;
 
-/// Requests that may wait in rumqttc: acknowledgements starve behind reads, so there is room for many.
-const REQUESTS_MAX: usize = 1 << 20;
+/// Requests that may wait in rumqttc: the gate leaves most of it for subscriptions.
+const REQUESTS_MAX: usize = 4096;
 
 /// The client of a broker, not yet polled.
 pub struct Connection {

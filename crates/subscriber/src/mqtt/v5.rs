@@ -171,6 +171,15 @@ impl Conversation {
                     self.subscriber.unsubscribed(&unsuback);
                     None
                 }
+                event @ Event::Outgoing(Outgoing::PubAck(_) | Outgoing::PubRec(_)) => {
+                    let delivery = self.delivery(event);
+                    if !self.gate.written() {
+                        return End::Lost(Fault::new(
+                            "the broker sends far more than it was told to before it is answered",
+                        ));
+                    }
+                    delivery
+                }
                 event => self.delivery(event),
             };
             if let Some(delivery) = delivery
@@ -178,7 +187,6 @@ impl Conversation {
             {
                 return End::Stalled(delivery);
             }
-            self.gate.retry();
         }
     }
 
