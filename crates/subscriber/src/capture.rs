@@ -15,15 +15,15 @@ use crate::session::Note;
 use crate::spool::{AppendError, Entry, Message, Writer};
 use crate::status::Status;
 
-/// Bytes that may wait for the disk in memory.
-const UNDURABLE_BYTES_MAX: usize = 16 << 20;
+/// Bytes that may wait for the disk in memory: two full commits, so that one fills while another is synced.
+const UNDURABLE_BYTES_MAX: usize = 6 << 20;
 /// What one message costs beside its bytes, generously; it bounds their number too.
 const MESSAGE_BYTES_EXTRA: usize = 256;
 /// Deliveries that may wait: with the extra cost above, their bytes run out first.
 const QUEUE_MAX: usize = UNDURABLE_BYTES_MAX / MESSAGE_BYTES_EXTRA + 16;
 /// One group commit: large enough to hide an fsync, small enough for the first of it not to wait long.
 const COMMIT_MESSAGES_MAX: usize = 8192;
-const COMMIT_BYTES_MAX: usize = 4 << 20;
+const COMMIT_BYTES_MAX: usize = 3 << 20;
 /// Between attempts while the disk refuses.
 const DISK_RETRY: Duration = Duration::from_millis(500);
 /// How often a lasting disk fault is logged again.

@@ -13,7 +13,7 @@ use super::{Extent, Shared, disk, is_full, segment};
 use crate::session::Inbound;
 
 /// Memory that the encoding buffer keeps between frames.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Why a frame was not stored. It can be tried again: nothing of it is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,7 @@ impl Writer {
         let size = (HEADER_BYTES + entries.clone().map(|entry| entry.encoded_len()).sum::<usize>()) as u64;
         let next_sequence = self.make_room(size)?;
         self.buffer.clear();
+        self.buffer.reserve(size as usize);
         self.shared.codec.encode(next_sequence, 0, entries.clone(), &mut self.buffer);
         if let Err(error) = self.write() {
             // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
