@@ -172,7 +172,8 @@ mod tests {
         prop_oneof![
             any::<Vec<u8>>(),
             "[\\{\\}\\[\\]\":, \\\\n\ntru1eE.\\-é]{0,40}".prop_map(String::into_bytes),
-            r#"\{("[a-z\\"é]{0,4}":([0-9]{1,4}|true|"[^\p{C}]{0,6}"|\{\}|\[1, ?2\]),?){0,3}\}"#.prop_map(String::into_bytes),
+            r#"\{("[a-z\\"é]{0,4}":([0-9]{1,4}|true|"[^\p{C}]{0,6}"|\{\}|\[1, ?2\]),?){0,3}\}"#
+                .prop_map(String::into_bytes),
         ]
     }
 

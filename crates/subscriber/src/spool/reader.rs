@@ -80,12 +80,13 @@ impl Reader {
         Ok(None)
     }
 
-    /// Everything up to `sequence` is safe elsewhere: the cursor moves, and whole segments are removed.
-    pub fn ack(&mut self, sequence: u64) -> io::Result<()> {
+    #[cfg(test)]
+    pub(super) fn ack(&mut self, sequence: u64) -> io::Result<()> {
         self.ack_with(sequence, |_| {})
     }
 
-    /// The same, with what else changes: in one write, so that the sums are always even.
+    /// Everything up to `sequence` is safe elsewhere: the cursor moves, with what else changes in one write, so that the
+    /// sums are always even; whole segments are removed.
     pub fn ack_with(&mut self, sequence: u64, change: impl FnOnce(&mut Progress)) -> io::Result<()> {
         let passed = self.gaps.iter().take_while(|(end, _)| *end <= sequence).count();
         {

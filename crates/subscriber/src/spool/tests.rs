@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::disk::recorded::Change;
 use super::*;
-use crate::session::{Fingerprint, Note};
+
+mod journal;
+mod rotation;
 
 fn settings(dir: &Path) -> Settings {
     Settings { dir: dir.to_owned(), bytes_max: 1 << 20, durability: Durability::Write }
@@ -229,149 +231,6 @@ fn a_failed_sync_stores_nothing_and_the_next_append_goes_on() {
     drop((writer, reader, gauge));
     let (_writer, mut reader, _, recovery) = open(fsync).unwrap();
     assert_eq!((recovery.torn_bytes, texts(&mut reader)), (0, vec![(1, "one".into()), (2, "two".into())]));
-}
-
-/// A rotation that fails half-way: the next segment's file is there, but nothing begins with it; then a smaller message
-/// still fits into the segment before. Gives what the spool was opened with.
-fn after_a_rotation_that_failed(dir: &Path) -> Settings {
-    let fsync = Settings { durability: Durability::Fsync, ..settings(dir) };
-    let (mut writer, mut reader, ..) = open(fsync.clone()).unwrap();
-    let big = "x".repeat(50_000);
-    append(&mut writer, &[&big]);
-    append(&mut writer, &[&big]);
-    texts(&mut reader);
-    reader.ack(2).unwrap();
-    disk::recorded::fail_next_sync(ErrorKind::Other);
-    writer.append([Entry::Message(&message(&big))].into_iter()).unwrap_err();
-    assert_eq!(append(&mut writer, &["three"]), 3);
-    fsync
-}
-
-#[test]
-fn a_rotation_that_failed_loses_nothing_at_the_next_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = after_a_rotation_that_failed(dir.path());
-    let (_writer, mut reader, _, recovery) = open(settings).unwrap();
-    assert_eq!(
-        (recovery.waiting, texts(&mut reader)),
-        (1, vec![(3, "three".into())]),
-        "it was acknowledged to the broker"
-    );
-}
-
-#[test]
-fn a_rotation_that_failed_gives_no_sequence_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = after_a_rotation_that_failed(dir.path());
-    let (mut writer, ..) = open(settings).unwrap();
-    assert_eq!(append(&mut writer, &["four"]), 4, "the API would take it for a repetition of 3");
-}
-
-/// What such a rotation leaves behind is an empty segment between two others.
-#[test]
-fn an_empty_segment_does_not_hold_up_what_is_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
-    let (mut writer, reader, gauge, _) = open(fsync.clone()).unwrap();
-    let big = "x".repeat(50_000);
-    append(&mut writer, &[&big]);
-    append(&mut writer, &[&big]);
-    disk::recorded::fail_next_sync(ErrorKind::Other);
-    writer.append([Entry::Message(&message(&big))].into_iter()).unwrap_err();
-    append(&mut writer, &["three"]);
-    append(&mut writer, &[&big]);
-    drop((writer, reader, gauge));
-    let (_writer, mut reader, ..) = open(fsync).unwrap();
-    let sequences: Vec<_> = texts(&mut reader).into_iter().map(|(sequence, _)| sequence).collect();
-    assert_eq!(sequences, [1, 2, 3, 4], "the forwarder waits for another message before it goes on");
-}
-
-fn held(pkid: u16) -> Entry<'static> {
-    Entry::Note(Note::Held { pkid, fingerprint: Fingerprint(pkid.into()), late: false, dup: false })
-}
-
-fn released(pkid: u16) -> Entry<'static> {
-    Entry::Note(Note::Released { pkid })
-}
-
-/// The ids that are held.
-fn unreleased(writer: &Writer) -> Vec<u16> {
-    let pkid = |note| match note {
-        Note::Held { pkid, .. } => pkid,
-        other => panic!("{other:?}"),
-    };
-    let mut ids: Vec<_> = writer.inbound().unreleased().into_iter().map(pkid).collect();
-    ids.sort_unstable();
-    ids
-}
-
-#[test]
-fn the_session_comes_back_though_its_segments_are_gone() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
-    writer.append([held(1), Entry::Message(&message("one"))].into_iter()).unwrap();
-    writer.append([held(2), Entry::Message(&message("two"))].into_iter()).unwrap();
-    let big = message(&"x".repeat(50_000));
-    for _ in 0..100 {
-        append(&mut writer, &["x"]);
-        writer.append([Entry::Message(&big)].into_iter()).unwrap();
-        let last = texts(&mut reader).pop().unwrap().0;
-        reader.ack(last).unwrap();
-    }
-    assert!(segment::list(dir.path()).unwrap()[0].first_sequence > 2, "the first frames are gone");
-    writer.append([released(1)].into_iter()).unwrap();
-    drop((writer, reader, gauge));
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    assert_eq!(unreleased(&writer), [2]);
-    writer.append([Entry::Note(Note::Lost)].into_iter()).unwrap();
-    drop((writer, reader, gauge));
-    assert_eq!(unreleased(&open(settings(dir.path())).unwrap().0), [0u16; 0]);
-}
-
-#[test]
-fn notes_alone_fill_no_spool() {
-    let dir = tempfile::tempdir().unwrap();
-    let small = Settings { bytes_max: 8 << 10, ..settings(dir.path()) };
-    let (mut writer, mut reader, gauge, _) = open(small.clone()).unwrap();
-    for round in 0..2_000 {
-        writer.append([held(7)].into_iter()).unwrap_or_else(|error| panic!("round {round}: {error}"));
-        writer.append([released(7)].into_iter()).unwrap();
-    }
-    writer.append([held(9), Entry::Message(&message("after"))].into_iter()).unwrap();
-    assert_eq!(texts(&mut reader), [(1, "after".into())]);
-    drop((writer, reader, gauge));
-    let (writer, mut reader, ..) = open(small).unwrap();
-    assert_eq!(unreleased(&writer), [9]);
-    assert_eq!(texts(&mut reader), [(1, "after".into())]);
-}
-
-/// The writer empties a segment of nothing but notes while the reader, who is a little behind, is in it.
-#[test]
-fn a_segment_that_begins_anew_is_no_damage_to_its_reader() {
-    let dir = tempfile::tempdir().unwrap();
-    let small = Settings { bytes_max: 2 << 10, ..settings(dir.path()) };
-    let (mut writer, mut reader, ..) = open(small).unwrap();
-    let ended = std::sync::atomic::AtomicBool::new(false);
-    let (faults, read) = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| {
-            let (mut faults, mut read) = (Vec::new(), Vec::new());
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                match reader.try_next() {
-                    Ok(frame) => read.extend(frame.map(|frame| frame.first_sequence)),
-                    Err(fault) => faults.push(fault.to_string()),
-                }
-            }
-            (faults, read)
-        });
-        for _ in 0..5_000 {
-            writer.append([held(7)].into_iter()).unwrap();
-            writer.append([released(7)].into_iter()).unwrap();
-        }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        reading.join().unwrap()
-    });
-    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
-    assert_eq!((faults.first(), faults.len(), aside, read), (None, 0, 0, vec![]), "errors, files in corrupt/, frames");
 }
 
 #[test]
