@@ -2,6 +2,7 @@
 //!
 //! - [`mod@write`]: the one connection that writes
 //! - [`insert`]: rows into multi-row statements
+//! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
@@ -14,6 +15,7 @@ mod lock;
 mod producers;
 mod read;
 mod room;
+mod sequence;
 mod write;
 
 use std::io::ErrorKind;
@@ -65,6 +67,7 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        .statement_cache_capacity(insert::STATEMENTS_MAX)
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string());
     let mut conn = write.connect().await.map_err(|error| open_error(&path, error))?;
     adopt::adopt(&mut conn).await.map_err(|error| adopt_error(&path, error))?;

@@ -1,70 +1,139 @@
 //! Rows into `dados` by multi-row statements: five times the speed of row by row.
 
-use std::sync::LazyLock;
-
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, SqliteConnection};
+use dados::Formato;
+use sqlx::encode::Encode;
+use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
+use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
 use crate::store::Row;
 
-/// The sizes of statement, in rows: any count is a sum of few of them, and each is prepared once a connection.
-const CHUNK_ROWS: [usize; 10] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
-/// Parameters a row; the largest statement has 4608 of SQLite's 32766.
-const COLUMNS: usize = 9;
+/// A group of up to so many rows, which is what waits while a commit runs, fits one statement whatever its size.
+const EXACT_ROWS_MAX: usize = 64;
+/// The largest statement: 4608 parameters and a few, of SQLite's 32766.
+const CHUNK_ROWS_MAX: usize = 512;
+/// Statements that a connection keeps prepared: three texts for each of 67 sizes, and a few others.
+pub(super) const STATEMENTS_MAX: usize = 256;
 
-static STATEMENTS: LazyLock<[String; CHUNK_ROWS.len()]> = LazyLock::new(|| {
-    CHUNK_ROWS.map(|rows| {
-        let values = vec!["(?,?,?,?,?,?,?,?,?)"; rows].join(",");
-        format!(
-            "insert into dados (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia) values {values}"
-        )
-    })
-});
-
-/// Who sent the rows: the producer's key in `produtores` and the sequence of the first of them.
+/// Who sent the rows, and how far the producer's watermark moves with them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(super) struct Sent<'a> {
+    /// The producer's key in `produtores`.
     pub(super) producer_id: i64,
+    pub(super) uuid: &'a str,
+    /// The watermark before these rows.
+    pub(super) last_sequence: i64,
+    /// The sequence of the first of them.
     pub(super) first_sequence: i64,
+    /// In the database's form.
+    pub(super) now: &'a str,
 }
 
-/// Inserts at least one row inside the open transaction and gives the id of the first; the others follow it.
-pub(super) async fn insert(
-    conn: &mut SqliteConnection,
-    mut rows: &[&Row],
-    mut sent: Option<Sent>,
-) -> Result<i64, sqlx::Error> {
+/// In which transaction rows and watermark are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Within {
+    /// The one that is open.
+    Open,
+    /// One of their own, which begins and commits in the same round trip to the connection's thread.
+    Own,
+}
+
+/// How many of so many rows the next statement takes: all, or the largest power of two that a statement may have.
+pub(super) fn chunk(rows: usize) -> usize {
+    if rows <= EXACT_ROWS_MAX { rows } else { 1 << rows.min(CHUNK_ROWS_MAX).ilog2() }
+}
+
+/// Inserts at least one row of no producer and gives the id of the first; the others follow it. What is one [`chunk`]
+/// needs no open transaction: one statement is one.
+pub(super) async fn insert(conn: &mut SqliteConnection, mut rows: &[&Row]) -> Result<i64, sqlx::Error> {
     let inserted = rows.len();
     let mut last_id = 0;
-    for (chunk_rows, statement) in CHUNK_ROWS.into_iter().zip(STATEMENTS.iter()) {
-        while rows.len() >= chunk_rows {
-            let (chunk, rest) = rows.split_at(chunk_rows);
-            let result = sqlx::query_with(statement.as_str(), arguments(chunk, sent)?).execute(&mut *conn).await?;
-            last_id = result.last_insert_rowid();
-            rows = rest;
-            if let Some(sent) = &mut sent {
-                sent.first_sequence += chunk_rows as i64;
-            }
+    while !rows.is_empty() {
+        let (now, later) = rows.split_at(chunk(rows.len()));
+        let values = values("(?,?,?,?,?,?,?)", now.len());
+        let sql = format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}");
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(now.len() * 7, 0);
+        for row in now {
+            add_row(&mut arguments, row)?;
         }
+        last_id = execute(conn, sql, arguments).await?.last_insert_rowid();
+        rows = later;
     }
     // One writer inside one transaction: SQLite gives consecutive ids.
     Ok(last_id + 1 - inserted as i64)
 }
 
-fn arguments(rows: &[&Row], sent: Option<Sent>) -> Result<SqliteArguments, sqlx::Error> {
+/// Inserts one [`chunk`] of a producer's rows with what they change in the ledger, and gives the id of the first.
+///
+/// The watermark is not taken on trust: where the database has another than `last_sequence`, `case` gives null, which
+/// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.
+pub(super) async fn insert_sent(
+    conn: &mut SqliteConnection,
+    rows: &[Row],
+    sent: Sent<'_>,
+    within: Within,
+) -> Result<i64, sqlx::Error> {
+    let values = values("(?,?,?,?,?,?,?,?,?)", rows.len());
+    let (begin, commit) = match within {
+        Within::Open => ("", ""),
+        Within::Own => ("begin immediate;", "; commit"),
+    };
+    // Several statements in one text: the connection prepares them in turn and hands each its share of the arguments.
+    let sql = format!(
+        "{begin}
+         insert into produtores (id, uuid, ultima_sequencia, armazenadas, criado_em, visto_em)
+         values (?, ?, ?, ?, ?, ?)
+         on conflict (uuid) do update set
+             ultima_sequencia = case when ultima_sequencia = ? then excluded.ultima_sequencia end,
+             armazenadas = armazenadas + excluded.armazenadas, visto_em = excluded.visto_em;
+         insert into dados (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia)
+         values {values}
+         {commit}"
+    );
+    let count = rows.len() as i64;
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(rows.len() * COLUMNS, 0);
-    for (offset, row) in (0i64..).zip(rows) {
-        // A shared text is bound without a copy.
-        arguments.add(row.valor.clone()).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.timestamp.clone()).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.topico.clone()).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.qos).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.retido).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.dup).map_err(sqlx::Error::Encode)?;
-        arguments.add(row.formato.map(dados::Formato::as_str)).map_err(sqlx::Error::Encode)?;
-        arguments.add(sent.map(|sent| sent.producer_id)).map_err(sqlx::Error::Encode)?;
-        arguments.add(sent.map(|sent| sent.first_sequence + offset)).map_err(sqlx::Error::Encode)?;
+    arguments.reserve(rows.len() * 9 + 7, 0);
+    add(&mut arguments, sent.producer_id)?;
+    add(&mut arguments, sent.uuid)?;
+    add(&mut arguments, sent.first_sequence + count - 1)?;
+    add(&mut arguments, count)?;
+    add(&mut arguments, sent.now)?;
+    add(&mut arguments, sent.now)?;
+    add(&mut arguments, sent.last_sequence)?;
+    for (sequence, row) in (sent.first_sequence..).zip(rows) {
+        add_row(&mut arguments, row)?;
+        add(&mut arguments, sent.producer_id)?;
+        add(&mut arguments, sequence)?;
     }
-    Ok(arguments)
+    Ok(execute(conn, sql, arguments).await?.last_insert_rowid() + 1 - count)
+}
+
+fn values(row: &str, rows: usize) -> String {
+    let mut values = format!("{row},").repeat(rows);
+    values.pop();
+    values
+}
+
+fn add_row(arguments: &mut SqliteArguments, row: &Row) -> Result<(), sqlx::Error> {
+    // A shared text is bound without a copy.
+    add(arguments, row.valor.clone())?;
+    add(arguments, row.timestamp.clone())?;
+    add(arguments, row.topico.clone())?;
+    add(arguments, row.qos)?;
+    add(arguments, row.retido)?;
+    add(arguments, row.dup)?;
+    add(arguments, row.formato.map(Formato::as_str))
+}
+
+fn add<'t>(arguments: &mut SqliteArguments, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> Result<(), sqlx::Error> {
+    arguments.add(value).map_err(sqlx::Error::Encode)
+}
+
+/// The text is made of what stands in this file, each in few forms, so that the connection keeps it prepared.
+async fn execute(
+    conn: &mut SqliteConnection,
+    sql: String,
+    arguments: SqliteArguments,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(conn).await
 }

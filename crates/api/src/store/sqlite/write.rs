@@ -4,9 +4,10 @@ use dados::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::insert::{Sent, insert};
+use super::insert::{chunk, insert};
 use super::lock::OwnerLock;
 use super::room::check_room;
+use super::sequence::{self, Known};
 use super::{producers, store_error};
 use crate::store::{Batch, Kept, Origin, Outcome, Report, Row, StoreError};
 
@@ -17,71 +18,47 @@ const KEY_LIFE_MS: i64 = 24 * 3_600_000;
 /// what state an I/O error left it in.
 pub(crate) struct Writer {
     options: SqliteConnectOptions,
-    conn: Option<SqliteConnection>,
+    /// Away while it is at work, so that work that is given up half-way ends the connection too, which rolls back.
+    session: Option<Session>,
     _lock: OwnerLock,
+}
+
+/// A connection, and what is known as long as it lives.
+struct Session {
+    conn: SqliteConnection,
+    known: Known,
 }
 
 impl Writer {
     pub(super) fn new(options: SqliteConnectOptions, conn: SqliteConnection, lock: OwnerLock) -> Self {
-        Self { options, conn: Some(conn), _lock: lock }
+        Self { options, session: Some(Session { conn, known: Known::default() }), _lock: lock }
     }
 
     /// Stores all batches in one transaction, durable on return; on an error nothing of it is stored.
     pub(crate) async fn write(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        let result = async {
-            let mut tx = self.connection().await?.begin_with("begin immediate").await?;
-            let mut outcomes = Vec::with_capacity(batches.len());
-            let unmarked = |batch: &Batch| matches!(batch.origin, Origin::Unmarked);
-            for run in batches.chunk_by(|a, b| unmarked(a) && unmarked(b)) {
-                match &run[0].origin {
-                    Origin::Unmarked => store_unmarked(&mut tx, run, &mut outcomes).await?,
-                    Origin::Producer { uuid, first_sequence } => {
-                        let uuid = uuid.to_string();
-                        outcomes.push(store_sequence(&mut tx, run[0], uuid, *first_sequence, now).await?);
-                    }
-                    Origin::Key { key, fingerprint } => {
-                        outcomes.push(store_once(&mut tx, run[0], key, fingerprint, now).await?);
-                    }
-                }
-            }
-            tx.commit().await?;
-            Ok(outcomes)
-        };
-        let result = result.await;
-        self.settle(result).await
+        let mut session = self.take().await?;
+        let result = session.write(batches, now).await;
+        self.settle(session, result).await
     }
 
     /// Takes all reports in one transaction, durable on return; gives what is kept of each producer then.
     pub(crate) async fn report(&mut self, reports: &[Report], now: Timestamp) -> Result<Vec<Kept>, StoreError> {
-        let result = async {
-            let mut tx = self.connection().await?.begin_with("begin immediate").await?;
-            let mut kept = Vec::with_capacity(reports.len());
-            for report in reports {
-                kept.push(producers::report(&mut tx, report, now).await?);
-            }
-            tx.commit().await?;
-            Ok(kept)
-        };
-        let result = result.await;
-        self.settle(result).await
+        let mut session = self.take().await?;
+        let result = session.report(reports, now).await;
+        self.settle(session, result).await
     }
 
     /// Commits a page of its own, to see whether the disk takes writes, and whether it has room for more.
     pub(crate) async fn probe(&mut self) -> Result<(), StoreError> {
-        let result = async {
-            check_room(self.options.get_filename()).await?;
-            let mut tx = self.connection().await?.begin_with("begin immediate").await?;
-            // The one write that leaves no trace in a table: the first page again, with the value it has by default.
-            sqlx::query("pragma user_version = 0").execute(&mut *tx).await?;
-            tx.commit().await
-        };
-        let result = result.await;
-        self.settle(result).await
+        check_room(self.options.get_filename()).await.map_err(|error| store_error(error.into()))?;
+        let mut session = self.take().await?;
+        let result = session.probe().await;
+        self.settle(session, result).await
     }
 
     /// Moves the log into the database and closes it.
     pub(crate) async fn close(mut self) -> Result<(), StoreError> {
-        let Some(mut conn) = self.conn.take() else { return Ok(()) };
+        let Some(Session { mut conn, .. }) = self.session.take() else { return Ok(()) };
         let result = async {
             sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut conn).await?;
             conn.close().await
@@ -89,73 +66,103 @@ impl Writer {
         result.await.map_err(store_error)
     }
 
-    async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.options.connect().await?,
-        };
-        Ok(self.conn.insert(conn))
+    async fn take(&mut self) -> Result<Session, StoreError> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => {
+                let conn = self.options.connect().await.map_err(store_error)?;
+                Ok(Session { conn, known: Known::default() })
+            }
+        }
     }
 
-    async fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+    async fn settle<T>(&mut self, session: Session, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         match result {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                self.session = Some(session);
+                Ok(value)
+            }
             Err(error) => {
                 // Closing rolls back; that it fails too is no news.
-                if let Some(conn) = self.conn.take() {
-                    let _ = conn.close().await;
-                }
+                let _ = session.conn.close().await;
                 Err(store_error(error))
             }
         }
     }
 }
 
-/// Many small requests become one statement.
-async fn store_unmarked(
-    conn: &mut SqliteConnection,
-    run: &[&Batch],
-    outcomes: &mut Vec<Outcome>,
-) -> Result<(), sqlx::Error> {
-    let rows: Vec<&Row> = run.iter().flat_map(|batch| &batch.rows).collect();
-    let mut first_id = insert(conn, &rows, None).await?;
-    for batch in run {
-        let inserted = batch.rows.len() as u64;
-        outcomes.push(Outcome::Stored { first_id, inserted, duplicates: 0 });
-        first_id += batch.rows.len() as i64;
+impl Session {
+    async fn write(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Vec<Outcome>, sqlx::Error> {
+        if let Some(outcomes) = self.write_at_once(batches, now).await? {
+            return Ok(outcomes);
+        }
+        let Self { conn, known } = self;
+        let mut tx = conn.begin_with("begin immediate").await?;
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for run in batches.chunk_by(|a, b| is_unmarked(a) && is_unmarked(b)) {
+            match &run[0].origin {
+                Origin::Unmarked => outcomes.extend(store_unmarked(&mut tx, run).await?),
+                Origin::Producer { uuid, first_sequence } => {
+                    outcomes.push(sequence::store(&mut tx, known, (run[0], *uuid, *first_sequence), now).await?);
+                }
+                Origin::Key { key, fingerprint } => {
+                    outcomes.push(store_once(&mut tx, run[0], key, fingerprint, now).await?);
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(outcomes)
     }
-    Ok(())
+
+    /// What is common is one round trip to the connection's thread, since two wake-ups cost more than many rows: small
+    /// requests that fit one statement, and a batch of a producer that is known.
+    async fn write_at_once(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Option<Vec<Outcome>>, sqlx::Error> {
+        let Self { conn, known } = self;
+        if let [batch] = batches
+            && let Origin::Producer { uuid, first_sequence } = batch.origin
+        {
+            let outcome = sequence::store_alone(conn, known, (batch, uuid, first_sequence), now).await?;
+            return Ok(outcome.map(|outcome| vec![outcome]));
+        }
+        let rows: usize = batches.iter().map(|batch| batch.rows.len()).sum();
+        if chunk(rows) == rows && batches.iter().all(|batch| is_unmarked(batch)) {
+            return store_unmarked(conn, batches).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    async fn report(&mut self, reports: &[Report], now: Timestamp) -> Result<Vec<Kept>, sqlx::Error> {
+        let mut tx = self.conn.begin_with("begin immediate").await?;
+        let mut kept = Vec::with_capacity(reports.len());
+        for report in reports {
+            kept.push(producers::report(&mut tx, report, now).await?);
+        }
+        tx.commit().await?;
+        Ok(kept)
+    }
+
+    async fn probe(&mut self) -> Result<(), sqlx::Error> {
+        let mut tx = self.conn.begin_with("begin immediate").await?;
+        // The one write that leaves no trace in a table: the first page again, with the value it has by default.
+        sqlx::query("pragma user_version = 0").execute(&mut *tx).await?;
+        tx.commit().await
+    }
 }
 
-/// Stores the rows above the producer's watermark and moves it. A gap is the producer's business: it quarantines.
-async fn store_sequence(
-    conn: &mut SqliteConnection,
-    batch: &Batch,
-    uuid: String,
-    first_sequence: i64,
-    now: Timestamp,
-) -> Result<Outcome, sqlx::Error> {
-    let upsert = "insert into produtores (uuid, criado_em, visto_em) values (?1, ?2, ?2)
-                  on conflict (uuid) do update set visto_em = excluded.visto_em
-                  returning id, ultima_sequencia";
-    let (producer_id, last): (i64, i64) =
-        sqlx::query_as(upsert).bind(uuid).bind(now.to_sql()).fetch_one(&mut *conn).await?;
-    let count = batch.rows.len() as i64;
-    let duplicates = (last - first_sequence + 1).clamp(0, count);
-    let rows: Vec<&Row> = batch.rows.iter().skip(duplicates as usize).collect();
-    let outcome = |first_id| Outcome::Stored { first_id, inserted: rows.len() as u64, duplicates: duplicates as u64 };
-    if rows.is_empty() {
-        return Ok(outcome(0));
-    }
-    let sent = Sent { producer_id, first_sequence: first_sequence + duplicates };
-    let first_id = insert(&mut *conn, &rows, Some(sent)).await?;
-    sqlx::query("update produtores set ultima_sequencia = ?, armazenadas = armazenadas + ? where id = ?")
-        .bind(first_sequence + count - 1)
-        .bind(rows.len() as i64)
-        .bind(producer_id)
-        .execute(conn)
-        .await?;
-    Ok(outcome(first_id))
+fn is_unmarked(batch: &Batch) -> bool {
+    matches!(batch.origin, Origin::Unmarked)
+}
+
+/// Many small requests become one statement.
+async fn store_unmarked(conn: &mut SqliteConnection, run: &[&Batch]) -> Result<Vec<Outcome>, sqlx::Error> {
+    let rows: Vec<&Row> = run.iter().flat_map(|batch| &batch.rows).collect();
+    let mut next_id = insert(conn, &rows).await?;
+    let outcomes = run.iter().map(|batch| {
+        let first_id = next_id;
+        next_id += batch.rows.len() as i64;
+        Outcome::Stored { first_id, inserted: batch.rows.len() as u64, duplicates: 0 }
+    });
+    Ok(outcomes.collect())
 }
 
 /// Stores the batch unless its key was used before.
@@ -188,7 +195,7 @@ async fn store_once(
         None => {}
     }
     let rows: Vec<&Row> = batch.rows.iter().collect();
-    let first_id = insert(&mut *conn, &rows, None).await?;
+    let first_id = insert(&mut *conn, &rows).await?;
     sqlx::query(
         "insert or replace into idempotencia (chave, impressao, primeiro_id, inseridos, criado_em) values (?, ?, ?, ?, ?)",
     )
@@ -203,77 +210,4 @@ async fn store_once(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::connect;
-    use std::sync::Arc;
-
-    fn batch(valor: &str, origin: Origin) -> Batch {
-        let row = Row {
-            valor: valor.into(),
-            timestamp: Arc::from("2026-11-23 03:21:45.678"),
-            topico: None,
-            qos: None,
-            retido: None,
-            dup: None,
-            formato: None,
-        };
-        Batch { rows: vec![row; 3], origin }
-    }
-
-    fn key(fingerprint: u8) -> Origin {
-        Origin::Key { key: "k".to_owned(), fingerprint: [fingerprint; 32] }
-    }
-
-    async fn open(dir: &tempfile::TempDir) -> Writer {
-        connect(&format!("sqlite:{}/dados.db", dir.path().display()), 1).await.unwrap().0
-    }
-
-    #[tokio::test]
-    async fn every_batch_of_a_transaction_learns_its_own_ids() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = open(&dir).await;
-        let uuid = uuid::Uuid::from_u128(1);
-        let batches = [
-            batch("a", Origin::Unmarked),
-            batch("b", Origin::Unmarked),
-            batch("c", Origin::Producer { uuid, first_sequence: 1 }),
-            batch("c", Origin::Producer { uuid, first_sequence: 3 }),
-            batch("d", Origin::Unmarked),
-        ];
-        let outcomes = writer.write(&batches.each_ref(), Timestamp::now()).await.unwrap();
-        let stored = |first_id, inserted| Outcome::Stored { first_id, inserted, duplicates: 3 - inserted };
-        assert_eq!(outcomes, [stored(1, 3), stored(4, 3), stored(7, 3), stored(10, 2), stored(12, 3)]);
-    }
-
-    #[tokio::test]
-    async fn a_key_is_forgotten_after_its_life() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = open(&dir).await;
-        let mut write = async |origin, ms| {
-            let now = Timestamp::from_ms(ms).unwrap();
-            writer.write(&[&batch("a", origin)], now).await.unwrap()[0]
-        };
-        assert_eq!(write(key(1), 0).await, Outcome::Stored { first_id: 1, inserted: 3, duplicates: 0 });
-        assert_eq!(write(key(1), KEY_LIFE_MS).await, Outcome::Replayed { first_id: 1, inserted: 3 });
-        assert_eq!(write(key(2), KEY_LIFE_MS).await, Outcome::KeyReused);
-        let later = write(key(2), KEY_LIFE_MS + 1).await;
-        assert_eq!(later, Outcome::Stored { first_id: 4, inserted: 3, duplicates: 0 });
-    }
-
-    #[tokio::test]
-    async fn after_an_error_the_writer_works_again_and_nothing_was_stored() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = open(&dir).await;
-        sqlx::raw_sql("create temp trigger refuse before insert on dados begin select raise(abort, 'no'); end")
-            .execute(writer.connection().await.unwrap())
-            .await
-            .unwrap();
-        let one = batch("a", Origin::Unmarked);
-        assert!(matches!(writer.write(&[&one], Timestamp::now()).await, Err(StoreError::Unexpected(_))));
-        writer.probe().await.unwrap();
-        let outcomes = writer.write(&[&one], Timestamp::now()).await.unwrap();
-        assert_eq!(outcomes, [Outcome::Stored { first_id: 1, inserted: 3, duplicates: 0 }]);
-        writer.close().await.unwrap();
-    }
-}
+mod tests;
