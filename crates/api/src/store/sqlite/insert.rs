@@ -137,3 +137,23 @@ async fn execute(
 ) -> Result<SqliteQueryResult, sqlx::Error> {
     sqlx::query_with(AssertSqlSafe(sql), arguments).execute(conn).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_count_is_a_sum_of_few_chunks() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for rows in 1..=8192 {
+            let mut left = rows;
+            while left > 0 {
+                let now = chunk(left);
+                assert!((1..=left.min(CHUNK_ROWS_MAX)).contains(&now), "{now} of {left}");
+                sizes.insert(now);
+                left -= now;
+            }
+        }
+        assert!(sizes.len() * 3 < STATEMENTS_MAX, "{} sizes", sizes.len());
+    }
+}

@@ -109,3 +109,18 @@ async fn store_news(
     known.remember(uuid, producer);
     Ok(Outcome::Stored { first_id, inserted: stored as u64, duplicates: duplicates as u64 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_an_end() {
+        let mut known = Known::default();
+        for uuid in 0..3 * PRODUCERS_MAX as u128 {
+            known.remember(Uuid::from_u128(uuid), Producer { id: 1, last_sequence: 1 });
+            assert!(known.0.len() <= PRODUCERS_MAX);
+            assert!(known.0.contains_key(&Uuid::from_u128(uuid)));
+        }
+    }
+}
