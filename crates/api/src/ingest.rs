@@ -1,5 +1,7 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
+mod indexing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::indexing::Backlog;
 use crate::limits::Reservation;
 use crate::metrics::Commits;
 use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Writer};
@@ -91,6 +94,8 @@ struct State {
     healthy: AtomicBool,
     /// Grows with every commit that changed the ledger of a producer.
     ledger_version: AtomicU64,
+    /// Rows that the index of the topics has not taken up yet.
+    unindexed: AtomicU64,
 }
 
 impl Ingest {
@@ -121,6 +126,11 @@ impl Ingest {
     /// Whether the last transaction was committed.
     pub(crate) fn is_healthy(&self) -> bool {
         self.state.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Rows that the index of the topics has not taken up yet.
+    pub(crate) fn unindexed(&self) -> u64 {
+        self.state.unindexed.load(Ordering::Relaxed)
     }
 
     /// Whether a batch would be taken now. It costs nothing unless the last commit failed: then the writer tries one.
@@ -158,8 +168,12 @@ pub(crate) fn start(
     closing: CancellationToken,
 ) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let state = Arc::new(State { healthy: AtomicBool::new(true), ledger_version: AtomicU64::new(0) });
-    let task = Task { writer, waiting, commits, state: state.clone() };
+    let state = Arc::new(State {
+        healthy: AtomicBool::new(true),
+        ledger_version: AtomicU64::new(0),
+        unindexed: AtomicU64::new(0),
+    });
+    let task = Task { writer, waiting, commits, state: state.clone(), backlog: Backlog::default() };
     (Ingest { queue, state }, task.run(closing))
 }
 
@@ -168,10 +182,12 @@ struct Task {
     waiting: mpsc::Receiver<Message>,
     commits: Commits,
     state: Arc<State>,
+    backlog: Backlog,
 }
 
 impl Task {
     async fn run(mut self, closing: CancellationToken) {
+        self.look_at_index().await;
         loop {
             let message = tokio::select! {
                 biased;
@@ -181,10 +197,16 @@ impl Task {
                     self.waiting.close();
                     continue;
                 }
+                // Nobody waits.
+                () = std::future::ready(()), if self.backlog.is_due() => {
+                    self.index().await;
+                    continue;
+                }
             };
-            match message {
-                Some(first) => self.step(first).await,
-                None => break,
+            let Some(first) = message else { break };
+            self.step(first).await;
+            while self.backlog.is_owed() {
+                self.index().await;
             }
         }
         match self.writer.close().await {
@@ -232,6 +254,7 @@ impl Task {
             if moves_ledger {
                 self.ledger_moved();
             }
+            self.stored(outcomes);
         }
         answer(jobs.into_iter().map(|job| job.reply), result);
     }

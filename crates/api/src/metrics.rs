@@ -124,6 +124,8 @@ impl Collector for Levels {
         gauge("queue_length", "Batches and reports that wait for the writer", None, waiting as u64)?;
         gauge("queue_length_max", "As many may wait", None, waiting_max as u64)?;
         gauge("writer_healthy", "1 if the last transaction was committed", None, self.ingest.is_healthy().into())?;
+        let help = "Rows that the index of the topics has not taken up yet, by ids";
+        gauge("unindexed_rows", help, None, self.ingest.unindexed())?;
         gauge(
             "body_memory",
             "Memory that request bodies hold until they are stored",

@@ -14,7 +14,7 @@ use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
-pub(crate) use sqlite::{Reader, Writer, inspect};
+pub(crate) use sqlite::{Reader, STEP_ROWS, Writer, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]
@@ -56,6 +56,15 @@ pub(crate) enum Outcome {
     Replayed { first_id: i64, inserted: u64 },
     /// The key was used before for other content; nothing was stored.
     KeyReused,
+}
+
+/// How far the index of the topics has come. Reading by topic is exact whatever it has not taken up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    /// It has all rows up to this id.
+    pub(crate) last_id: i64,
+    /// The newest row.
+    pub(crate) newest_id: i64,
 }
 
 /// Which rows to read: newest first.

@@ -4,12 +4,14 @@
 //! - [`insert`]: rows into multi-row statements
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
+//! - [`by_topic`]: the index of the topics, which follows the rows
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
 
 mod adopt;
+mod by_topic;
 mod insert;
 mod lock;
 mod producers;
@@ -28,6 +30,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use self::adopt::{AdoptError, MIGRATOR};
+pub(crate) use self::by_topic::STEP_ROWS;
 use self::lock::OwnerLock;
 pub(crate) use self::read::Reader;
 pub(crate) use self::write::Writer;

@@ -125,6 +125,7 @@ async fn levels_are_those_of_now() {
         ("ponte_api_queue_length_max", 1024.0),
         ("ponte_api_body_memory_bytes", 0.0),
         ("ponte_api_writer_healthy", 1.0),
+        ("ponte_api_unindexed_rows", 8.0),
     ] {
         scrape.assert_has(series);
         assert_eq!(scrape.value(series), value, "{series}");

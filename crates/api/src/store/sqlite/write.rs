@@ -66,7 +66,7 @@ impl Writer {
         result.await.map_err(store_error)
     }
 
-    async fn take(&mut self) -> Result<Session, StoreError> {
+    pub(super) async fn take(&mut self) -> Result<Session, StoreError> {
         match self.session.take() {
             Some(session) => Ok(session),
             None => {
@@ -76,7 +76,7 @@ impl Writer {
         }
     }
 
-    async fn settle<T>(&mut self, session: Session, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+    pub(super) async fn settle<T>(&mut self, session: Session, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         match result {
             Ok(value) => {
                 self.session = Some(session);

@@ -1,0 +1,104 @@
+//! The index of the topics: a database that has none catches up while it serves, and a kill at any moment harms nothing.
+
+use std::process::Command;
+
+use dados::Dado;
+use sqlx::{Connection as _, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::program::{LOOK_INTERVAL, PROGRAM, Running, command};
+use crate::{FORM, database};
+
+/// Enough for many steps, and not for many seconds.
+const ROWS: i64 = 200_000;
+
+fn program(dir: &TempDir) -> Command {
+    let mut program = command(PROGRAM, dir);
+    program.args(["--api-addr", "127.0.0.1:0"]);
+    program
+}
+
+async fn open(dir: &TempDir) -> SqliteConnection {
+    SqliteConnection::connect(&format!("sqlite:{}?mode=rwc", database(dir.path()).display())).await.unwrap()
+}
+
+/// A database of the version before the index.
+async fn former(dir: &TempDir) {
+    let mut conn = open(dir).await;
+    sqlx::migrate!("../../migrations/sqlite").run_direct(Some(3), &mut conn, false).await.unwrap();
+    sqlx::query(
+        "insert into dados (valor, topico) with recursive number (n) as
+             (select 1 union all select n + 1 from number where n < ?)
+         select n, case n % 3 when 0 then null when 1 then 'casa/sala' else 'casa/' || (n % 1000) end from number",
+    )
+    .bind(ROWS)
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    conn.close().await.unwrap();
+}
+
+async fn unindexed(api: &Running) -> u64 {
+    let metrics = api.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("ponte_api_unindexed_rows ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// What is read by topic is what the table has, and the index has all of what it says it has.
+async fn assert_exact(api: &Running, dir: &TempDir) {
+    let mut conn = open(dir).await;
+    for topico in ["casa/sala", "casa/2", "casa/nada"] {
+        let rows = api.get(&format!("/dados?limite=10000&topico={topico}")).send().await.unwrap();
+        let read: Vec<i64> = rows.json::<Vec<Dado>>().await.unwrap().iter().map(|row| row.id).collect();
+        let filtered: Vec<i64> =
+            sqlx::query_scalar("select id from dados where topico = ? order by id desc limit 10000")
+                .bind(topico)
+                .fetch_all(&mut conn)
+                .await
+                .unwrap();
+        assert_eq!(read, filtered, "{topico}");
+    }
+    let differing: i64 = sqlx::query_scalar(
+        "with cursor (id) as (select ultimo_id from projecoes), should (topico, id) as
+             (select topico, id from dados where topico is not null and id <= (select id from cursor))
+         select count(*) from
+             (select * from (select * from should except select * from dados_por_topico)
+              union all select * from (select * from dados_por_topico except select * from should))",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(differing, 0);
+    conn.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_former_database_catches_up_while_it_serves_through_kills() {
+    let dir = tempfile::tempdir().unwrap();
+    former(&dir).await;
+    let mut stored = ROWS;
+    let mut kills = 0;
+    loop {
+        let api = Running::start(program(&dir)).await.unwrap();
+        let at_start = unindexed(&api).await;
+        // Nothing is held up by it.
+        let post = api.post(FORM, format!("valor={kills}&topico=casa/sala")).send().await.unwrap();
+        assert_eq!(post.status(), 201);
+        stored += 1;
+        if kills == 4 {
+            while unindexed(&api).await > 4096 {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            assert_exact(&api, &dir).await;
+            let rows: Vec<Dado> = api.get("/dados?limite=1").send().await.unwrap().json().await.unwrap();
+            assert_eq!(rows[0].id, stored);
+            return;
+        }
+        if at_start > 0 {
+            assert_exact(&api, &dir).await;
+        }
+        // Dropping it is a kill -9.
+        drop(api);
+        kills += 1;
+    }
+}
