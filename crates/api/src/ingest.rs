@@ -1,5 +1,6 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
+mod group;
 mod indexing;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::group::{Group, Job, Message, Reply};
 use self::indexing::Backlog;
 use crate::limits::Reservation;
 use crate::metrics::Commits;
@@ -18,10 +20,6 @@ use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Wr
 
 /// Batches and reports that wait for the writer; one more is told to come back.
 const QUEUE_JOBS_MAX: usize = 1024;
-/// A group that has so many rows and reports takes no further one.
-const GROUP_ROWS_MAX: usize = 8192;
-/// A transaction whose batches came in so many bytes takes no further batch.
-const GROUP_BYTES_MAX: usize = 8 << 20;
 /// How long the probe of an ill writer may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -34,50 +32,6 @@ pub(crate) enum IngestError {
     Closed,
     /// The transaction failed, and nothing of it is stored.
     Store(Failure),
-}
-
-/// Who waits for something to be done. It is done whether they still wait or not.
-type Reply<T> = oneshot::Sender<Result<T, IngestError>>;
-
-/// A batch, the memory it holds, and who waits for it.
-struct Job {
-    batch: Batch,
-    held: Reservation,
-    reply: Reply<Outcome>,
-}
-
-enum Message {
-    Store(Job),
-    Report(Report, Reply<Kept>),
-    Probe(oneshot::Sender<Result<(), Failure>>),
-}
-
-/// What waited together, in the order of its coming.
-#[derive(Default)]
-struct Group {
-    jobs: Vec<Job>,
-    reports: Vec<(Report, Reply<Kept>)>,
-    probes: Vec<oneshot::Sender<Result<(), Failure>>>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Group {
-    fn push(&mut self, message: Message) {
-        match message {
-            Message::Probe(reply) => self.probes.push(reply),
-            Message::Report(report, reply) => self.reports.push((report, reply)),
-            Message::Store(job) => {
-                self.rows += job.batch.rows.len();
-                self.bytes += job.held.bytes();
-                self.jobs.push(job);
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows + self.reports.len() >= GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES_MAX
-    }
 }
 
 /// The way to the writer.

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::program::{LOOK_INTERVAL, PROGRAM, Running, command};
-use crate::{FORM, database};
+use crate::{FORM, NDJSON, database};
 
 /// Enough for many steps, and not for many seconds.
 const ROWS: i64 = 200_000;
@@ -101,4 +101,38 @@ async fn a_former_database_catches_up_while_it_serves_through_kills() {
         drop(api);
         kills += 1;
     }
+}
+
+#[tokio::test]
+async fn a_step_that_fails_is_nobodys_failure_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = Running::start(program(&dir)).await.unwrap();
+    let mut conn = open(&dir).await;
+    let refuse = "create trigger refuse before insert on dados_por_topico begin select raise(abort, 'no'); end";
+    sqlx::raw_sql(refuse).execute(&mut conn).await.unwrap();
+    let failed = async || {
+        let metrics = api.get("/metrics").send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("\nponte_api_writer_healthy 1\n"), "{metrics}");
+        !metrics.contains("transactions_failed_total{kind=\"unexpected\"} 0\n")
+    };
+    let post = async |rows: usize| {
+        let body = "{\"valor\":1,\"topico\":\"casa/sala\"}\n".repeat(rows);
+        assert_eq!(api.post(NDJSON, body).send().await.unwrap().status(), 201);
+    };
+    post(5_000).await;
+    while !failed().await {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    assert_eq!(api.get("/readyz").send().await.unwrap().status(), 200);
+    assert_eq!(unindexed(&api).await, 5_000);
+    post(1).await;
+    assert_exact(&api, &dir).await;
+    sqlx::raw_sql("drop trigger refuse").execute(&mut conn).await.unwrap();
+    // The next commit is the next occasion.
+    post(1).await;
+    while unindexed(&api).await > 4096 {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    assert_exact(&api, &dir).await;
+    conn.close().await.unwrap();
 }

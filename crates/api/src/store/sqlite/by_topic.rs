@@ -13,6 +13,8 @@ use crate::store::{Indexed, StoreError};
 
 /// Rows that one step takes up at most, and that are worth one: a few milliseconds to write, and to read through.
 pub(crate) const STEP_ROWS: u64 = 4096;
+/// Topics that one step takes up at most, nearly: each has a page of its own, and a batch may wait for the step.
+const STEP_TOPICS: i64 = 512;
 
 /// How far it has come. Who has emptied `projecoes` by hand has it begin anew.
 const CURSOR: &str = "coalesce((select ultimo_id from projecoes where nome = 'dados_por_topico'), 0)";
@@ -25,8 +27,8 @@ impl Writer {
         self.settle(result).await
     }
 
-    /// Takes up the next [`STEP_ROWS`] rows, or as many as there are, in a transaction of its own; on an error nothing
-    /// has changed.
+    /// Takes up the next [`STEP_ROWS`] rows, or as many as there are, in a transaction of its own; fewer where they are
+    /// of many topics. On an error nothing has changed.
     pub(crate) async fn index_topics(&mut self) -> Result<Indexed, StoreError> {
         self.index_rows(STEP_ROWS.cast_signed()).await
     }
@@ -35,13 +37,7 @@ impl Writer {
         let result = async {
             let mut tx = self.connection().await?.begin_with("begin immediate").await?;
             let mut at = progress(&mut tx).await?;
-            let until: Option<i64> =
-                sqlx::query_scalar("select max(id) from (select id from dados where id > ? order by id limit ?)")
-                    .bind(at.last_id)
-                    .bind(rows_max)
-                    .fetch_one(&mut *tx)
-                    .await?;
-            if let Some(until) = until {
+            if let Some(until) = end_of_step(&mut tx, at.last_id, rows_max).await? {
                 // In the index's order: every page is written once. An entry may be there: see the triggers.
                 sqlx::query(
                     "insert or ignore into dados_por_topico (topico, dado_id)
@@ -66,6 +62,20 @@ impl Writer {
         let result = result.await;
         self.settle(result).await
     }
+}
+
+/// The last row of a step; none where there are no rows after `last_id`.
+async fn end_of_step(conn: &mut SqliteConnection, last_id: i64, rows_max: i64) -> Result<Option<i64>, sqlx::Error> {
+    let sql = "select max(id), count(*), count(distinct topico)
+               from (select id, topico from dados where id > ? order by id limit ?)";
+    let (until, rows, topics): (Option<i64>, i64, i64) =
+        sqlx::query_as(sql).bind(last_id).bind(rows_max).fetch_one(&mut *conn).await?;
+    if topics <= STEP_TOPICS {
+        return Ok(until);
+    }
+    // Never none: there are at least as many rows as topics.
+    let sql = "select max(id) from (select id from dados where id > ? order by id limit ?)";
+    sqlx::query_scalar(sql).bind(last_id).bind(rows * STEP_TOPICS / topics).fetch_one(conn).await
 }
 
 async fn progress(conn: &mut SqliteConnection) -> Result<Indexed, sqlx::Error> {

@@ -213,6 +213,27 @@ async fn a_step_that_fails_half_way_changes_nothing() {
 }
 
 #[tokio::test]
+async fn rows_of_many_topics_are_taken_up_in_smaller_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader) = connect(&url(&dir), 1).await.unwrap();
+    execute(
+        &mut writer,
+        "insert into dados (topico) with recursive number (n) as
+             (select 1 union all select n + 1 from number where n < 4 * ?2)
+         select ifnull(?1, 'casa/') || (n % (2 * ?2)) from number",
+        &[Some(STEP_TOPICS)],
+        None,
+    )
+    .await;
+    // Every topic twice, then some twice and some once, then the rest.
+    for steps_rows in [0, 2, 3, 4, 4] {
+        assert_eq!(writer.indexed().await.unwrap().last_id, steps_rows * STEP_TOPICS);
+        assert_eq!(walk(&reader, "casa/7", 9).await, [7 + 2 * STEP_TOPICS, 7]);
+        writer.index_topics().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_database_of_the_schema_before_is_exact_at_once_and_catches_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut conn = SqliteConnection::connect(&format!("{}?mode=rwc", url(&dir))).await.unwrap();
