@@ -13,6 +13,17 @@ const WAL_BYTES_KEPT: i64 = 64 << 20;
 const INSERT: &str = "insert into dados \
     (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia) values (?,?,?,?,?,?,?,?,?)";
 
+/// Rows that the API's `store/sqlite/by_topic.rs` takes into the index of the topics at once.
+const STEP_ROWS: usize = 4096;
+/// The same step; the ids are those that this loop has given.
+const STEP: &str = "begin immediate;
+    insert or ignore into dados_por_topico (topico, dado_id)
+    select topico, id from dados
+    where id > (select ultimo_id from projecoes where nome = 'dados_por_topico') and topico is not null
+    order by topico, id;
+    update projecoes set ultimo_id = (select max(id) from dados) where nome = 'dados_por_topico';
+    commit";
+
 /// A row as the statement takes it.
 struct Row<'a> {
     valor: &'a str,
@@ -30,12 +41,14 @@ pub(super) struct Took {
     pub(super) cpu_seconds: f64,
 }
 
-/// Inserts the rows into a database that the API has made, so many in each durable transaction. It blocks.
+/// Inserts the rows into a database that the API has made, so many in each durable transaction, and keeps the index of
+/// the topics as far behind as the API does. It blocks.
 pub(super) fn insert(database: &Path, dados: &[NovoDado<'_>], rows_per_transaction: usize) -> anyhow::Result<Took> {
     let rows: Vec<_> = dados.iter().map(row).collect();
     let conn = open(database)?;
     let mut statement = conn.prepare(INSERT)?;
     let (began, cpu_before) = (Instant::now(), thread_cpu_seconds()?);
+    let mut unindexed = 0;
     for chunk in rows.chunks(rows_per_transaction) {
         conn.execute_batch("begin immediate")?;
         for row in chunk {
@@ -44,6 +57,11 @@ pub(super) fn insert(database: &Path, dados: &[NovoDado<'_>], rows_per_transacti
             statement.execute(params![valor, timestamp, topico, qos, retido, dup, formato, none, none])?;
         }
         conn.execute_batch("commit")?;
+        unindexed += chunk.len();
+        if unindexed >= STEP_ROWS {
+            conn.execute_batch(STEP)?;
+            unindexed = 0;
+        }
     }
     let took = Took { seconds: began.elapsed().as_secs_f64(), cpu_seconds: thread_cpu_seconds()? - cpu_before };
     let stored: i64 = conn.query_row("select count(*) from dados", [], |row| row.get(0))?;
