@@ -22,9 +22,9 @@ const CURSOR: &str = "coalesce((select ultimo_id from projecoes where nome = 'da
 impl Writer {
     /// How far the index has come.
     pub(crate) async fn indexed(&mut self) -> Result<Indexed, StoreError> {
-        let result = async { progress(self.connection().await?).await };
-        let result = result.await;
-        self.settle(result).await
+        let mut session = self.take().await?;
+        let result = progress(&mut session.conn).await;
+        self.settle(session, result).await
     }
 
     /// Takes up the next [`STEP_ROWS`] rows, or as many as there are, in a transaction of its own; fewer where they are
@@ -34,8 +34,9 @@ impl Writer {
     }
 
     async fn index_rows(&mut self, rows_max: i64) -> Result<Indexed, StoreError> {
+        let mut session = self.take().await?;
         let result = async {
-            let mut tx = self.connection().await?.begin_with("begin immediate").await?;
+            let mut tx = session.conn.begin_with("begin immediate").await?;
             let mut at = progress(&mut tx).await?;
             if let Some(until) = end_of_step(&mut tx, at.last_id, rows_max).await? {
                 // In the index's order: every page is written once. An entry may be there: see the triggers.
@@ -60,7 +61,7 @@ impl Writer {
             Ok(at)
         };
         let result = result.await;
-        self.settle(result).await
+        self.settle(session, result).await
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Writer {
 }
 
 /// A connection, and what is known as long as it lives.
-struct Session {
-    conn: SqliteConnection,
+pub(super) struct Session {
+    pub(super) conn: SqliteConnection,
     known: Known,
 }
 
@@ -64,6 +64,12 @@ impl Writer {
             conn.close().await
         };
         result.await.map_err(store_error)
+    }
+
+    #[cfg(test)]
+    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        let session = self.take().await?;
+        Ok(&mut self.session.insert(session).conn)
     }
 
     pub(super) async fn take(&mut self) -> Result<Session, StoreError> {
