@@ -110,7 +110,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 /// A reading of some 80 bytes.
 fn message(number: usize) -> Outgoing {
-    let payload = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":{number:0>20}}}"#);
+    let payload = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":1{number:0>18}}}"#);
     Outgoing::new(format!("bench/{}", number % TOPICS), payload, 1)
 }
 

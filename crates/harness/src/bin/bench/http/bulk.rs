@@ -108,7 +108,7 @@ async fn reference(rows: usize) -> anyhow::Result<Took> {
 
 /// The same reading as in the backlog, with all that the subscriber knows of a message.
 fn novo(number: usize) -> anyhow::Result<NovoDado<'static>> {
-    let valor = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":{number:0>20}}}"#);
+    let valor = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":1{number:0>18}}}"#);
     Ok(NovoDado {
         valor: Valor(Cow::Owned(valor)),
         topico: Some(Cow::Owned(format!("bench/{}", number % TOPICS))),

@@ -175,7 +175,7 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> 
 }
 
 /// Reads one whole answer, which is all that comes; gives how much it is.
-pub(super) async fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<(answer::Answer, usize)> {
+async fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<(answer::Answer, usize)> {
     let mut received = 0;
     loop {
         let read = stream.read(&mut buffer[received..]).await?;

@@ -1,17 +1,19 @@
 //! Looks for new rows on one connection, cheaply enough to do so thousands of times a second.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use super::load::receive;
+use super::answer;
 
 /// One row is far shorter.
 const ANSWER_BYTES_MAX: usize = 8 << 10;
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection to the API.
+/// One connection to the API. It blocks: a runtime's timers are too coarse for those who look every fraction of a
+/// millisecond.
 pub(crate) struct Client {
     stream: TcpStream,
     request: Vec<u8>,
@@ -19,17 +21,26 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(api: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(api).await?;
+    pub(crate) fn connect(api: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(api)?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let request = format!("GET /dados?limite=1 HTTP/1.1\r\nhost: {api}\r\n\r\n").into_bytes();
         Ok(Self { stream, request, buffer: vec![0; ANSWER_BYTES_MAX] })
     }
 
     /// The newest readable row's id; 0 where there is none.
-    pub(crate) async fn newest_id(&mut self) -> anyhow::Result<usize> {
-        self.stream.write_all(&self.request).await?;
-        let (answer, received) = receive(&mut self.stream, &mut self.buffer).await?;
+    pub(crate) fn newest_id(&mut self) -> anyhow::Result<usize> {
+        self.stream.write_all(&self.request)?;
+        let mut received = 0;
+        let answer = loop {
+            let read = self.stream.read(&mut self.buffer[received..])?;
+            ensure!(read > 0, "the server left, or its answer is larger than {ANSWER_BYTES_MAX} bytes");
+            received += read;
+            if let Some(answer) = answer::read(&self.buffer[..received])? {
+                break answer;
+            }
+        };
         let text = str::from_utf8(&self.buffer[..received])?;
         ensure!(answer.status == 200, "not 200: {text}");
         let Some((_, row)) = text.split_once("[{\"id\":") else { return Ok(0) };
