@@ -2,7 +2,7 @@
 
 use dados::Formato;
 use sqlx::encode::Encode;
-use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
 use crate::store::Row;
@@ -42,37 +42,61 @@ pub(super) fn chunk(rows: usize) -> usize {
     if rows <= EXACT_ROWS_MAX { rows } else { 1 << rows.min(CHUNK_ROWS_MAX).ilog2() }
 }
 
-/// Inserts at least one row of no producer and gives the id of the first; the others follow it. What is one [`chunk`]
-/// needs no open transaction: one statement is one.
-pub(super) async fn insert(conn: &mut SqliteConnection, mut rows: &[&Row]) -> Result<i64, sqlx::Error> {
-    let inserted = rows.len();
-    let mut last_id = 0;
-    while !rows.is_empty() {
-        let (now, later) = rows.split_at(chunk(rows.len()));
-        let values = values("(?,?,?,?,?,?,?)", now.len());
-        let sql = format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}");
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(now.len() * 7, 0);
-        for row in now {
-            add_row(&mut arguments, row)?;
-        }
-        last_id = execute(conn, sql, arguments).await?.last_insert_rowid();
-        rows = later;
-    }
-    // One writer inside one transaction: SQLite gives consecutive ids.
-    Ok(last_id + 1 - inserted as i64)
+/// One round trip to the connection's thread: a text, what it binds, and how many rows it inserts.
+pub(super) struct Statement {
+    sql: String,
+    arguments: SqliteArguments,
+    rows: usize,
 }
 
-/// Inserts one [`chunk`] of a producer's rows with what they change in the ledger, and gives the id of the first.
+/// Executes at least one statement in turn, and gives the id of the first row; the others follow it. While SQLite's
+/// thread is at one, the next is made.
+pub(super) async fn execute(
+    conn: &mut SqliteConnection,
+    mut statements: impl Iterator<Item = Result<Statement, sqlx::Error>>,
+) -> Result<i64, sqlx::Error> {
+    let mut first_id = None;
+    let mut next = statements.next();
+    while let Some(statement) = next {
+        let Statement { sql, arguments, rows } = statement?;
+        // The text is made of what stands in this file, each in few forms, so that the connection keeps it prepared.
+        let executed = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *conn);
+        let (executed, following) = tokio::join!(biased; executed, async { statements.next() });
+        // One writer inside one transaction: SQLite gives consecutive ids.
+        first_id = first_id.or(Some(executed?.last_insert_rowid() + 1 - rows as i64));
+        next = following;
+    }
+    Ok(first_id.unwrap_or_default())
+}
+
+/// Inserts at least one row of no producer and gives the id of the first; the others follow it. What is one [`chunk`]
+/// needs no open transaction: one statement is one.
+pub(super) async fn insert(conn: &mut SqliteConnection, rows: &[&Row]) -> Result<i64, sqlx::Error> {
+    let mut rest = rows;
+    let statements = std::iter::from_fn(|| {
+        let (now, later) = rest.split_at(chunk(rest.len()));
+        rest = later;
+        (!now.is_empty()).then(|| unmarked(now))
+    });
+    execute(conn, statements).await
+}
+
+fn unmarked(rows: &[&Row]) -> Result<Statement, sqlx::Error> {
+    let values = values("(?,?,?,?,?,?,?)", rows.len());
+    let sql = format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}");
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(rows.len() * 7, 0);
+    for row in rows {
+        add_row(&mut arguments, row)?;
+    }
+    Ok(Statement { sql, arguments, rows: rows.len() })
+}
+
+/// Inserts one [`chunk`] of a producer's rows, with what they change in the ledger.
 ///
 /// The watermark is not taken on trust: where the database has another than `last_sequence`, `case` gives null, which
 /// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.
-pub(super) async fn insert_sent(
-    conn: &mut SqliteConnection,
-    rows: &[Row],
-    sent: Sent<'_>,
-    within: Within,
-) -> Result<i64, sqlx::Error> {
+pub(super) fn sent(rows: &[Row], sent: Sent<'_>, within: Within) -> Result<Statement, sqlx::Error> {
     let values = values("(?,?,?,?,?,?,?,?,?)", rows.len());
     let (begin, commit) = match within {
         Within::Open => ("", ""),
@@ -105,7 +129,7 @@ pub(super) async fn insert_sent(
         add(&mut arguments, sent.producer_id)?;
         add(&mut arguments, sequence)?;
     }
-    Ok(execute(conn, sql, arguments).await?.last_insert_rowid() + 1 - count)
+    Ok(Statement { sql, arguments, rows: rows.len() })
 }
 
 fn values(row: &str, rows: usize) -> String {
@@ -127,15 +151,6 @@ fn add_row(arguments: &mut SqliteArguments, row: &Row) -> Result<(), sqlx::Error
 
 fn add<'t>(arguments: &mut SqliteArguments, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> Result<(), sqlx::Error> {
     arguments.add(value).map_err(sqlx::Error::Encode)
-}
-
-/// The text is made of what stands in this file, each in few forms, so that the connection keeps it prepared.
-async fn execute(
-    conn: &mut SqliteConnection,
-    sql: String,
-    arguments: SqliteArguments,
-) -> Result<SqliteQueryResult, sqlx::Error> {
-    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(conn).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use dados::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::insert::{Sent, Within, chunk, insert_sent};
+use super::insert::{Sent, Within, chunk, execute, sent};
 use crate::store::{Batch, Outcome, Row};
 
 /// Producers that are remembered; one more, and memory starts over.
@@ -92,22 +92,21 @@ async fn store_news(
     let duplicates = producer.duplicates(batch, first_sequence);
     let news: &[Row] = &batch.rows[duplicates..];
     let (text, now) = (uuid.to_string(), now.to_sql());
-    let mut first_id = 0;
-    let mut stored = 0;
-    while stored < news.len() {
-        let rows = &news[stored..][..chunk(news.len() - stored)];
-        let first_sequence = first_sequence + (duplicates + stored) as i64;
-        let Producer { id: producer_id, last_sequence } = producer;
-        let sent = Sent { producer_id, uuid: &text, last_sequence, first_sequence, now: &now };
-        let id = insert_sent(conn, rows, sent, within).await?;
-        if stored == 0 {
-            first_id = id;
+    let mut rest = news;
+    let statements = std::iter::from_fn(|| {
+        let (rows, later) = rest.split_at(chunk(rest.len()));
+        if rows.is_empty() {
+            return None;
         }
-        stored += rows.len();
+        let first_sequence = first_sequence + (batch.rows.len() - rest.len()) as i64;
+        let Producer { id: producer_id, last_sequence } = producer;
+        rest = later;
         producer.last_sequence = first_sequence + rows.len() as i64 - 1;
-    }
+        Some(sent(rows, Sent { producer_id, uuid: &text, last_sequence, first_sequence, now: &now }, within))
+    });
+    let first_id = execute(conn, statements).await?;
     known.remember(uuid, producer);
-    Ok(Outcome::Stored { first_id, inserted: stored as u64, duplicates: duplicates as u64 })
+    Ok(Outcome::Stored { first_id, inserted: news.len() as u64, duplicates: duplicates as u64 })
 }
 
 #[cfg(test)]

@@ -82,7 +82,11 @@ impl Writer {
         }
     }
 
-    pub(super) async fn settle<T>(&mut self, session: Session, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+    pub(super) async fn settle<T>(
+        &mut self,
+        session: Session,
+        result: Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         match result {
             Ok(value) => {
                 self.session = Some(session);
