@@ -38,6 +38,8 @@ use super::{Location, OpenError, StoreError};
 
 /// How long a statement waits for a lock that another program holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The writer's page cache: a step of the topics' index and the rows that it reads fit, so that none is read back.
+const WRITE_CACHE_KIB: u32 = 8 << 10;
 /// What the write-ahead log shrinks to after a long read held it up.
 const WAL_BYTES_KEPT: u64 = 64 << 20;
 
@@ -71,6 +73,7 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .statement_cache_capacity(insert::STATEMENTS_MAX)
+        .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string());
     let mut conn = write.connect().await.map_err(|error| open_error(&path, error))?;
     adopt::adopt(&mut conn).await.map_err(|error| adopt_error(&path, error))?;

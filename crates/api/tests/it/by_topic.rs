@@ -86,7 +86,7 @@ async fn a_former_database_catches_up_while_it_serves_through_kills() {
         assert_eq!(post.status(), 201);
         stored += 1;
         if kills == 4 {
-            while unindexed(&api).await > 4096 {
+            while unindexed(&api).await > 16_384 {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
             assert_exact(&api, &dir).await;
@@ -130,7 +130,7 @@ async fn a_step_that_fails_is_nobodys_failure_and_is_tried_again() {
     sqlx::raw_sql("drop trigger refuse").execute(&mut conn).await.unwrap();
     // The next commit is the next occasion.
     post(1).await;
-    while unindexed(&api).await > 4096 {
+    while unindexed(&api).await > 16_384 {
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     assert_exact(&api, &dir).await;

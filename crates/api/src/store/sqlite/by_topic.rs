@@ -12,7 +12,7 @@ use super::write::Writer;
 use crate::store::{Indexed, StoreError};
 
 /// Rows that one step takes up at most, and that are worth one: a few milliseconds to write, and to read through.
-pub(crate) const STEP_ROWS: u64 = 4096;
+pub(crate) const STEP_ROWS: u64 = 16_384;
 /// Topics that one step takes up at most, nearly: each has a page of its own, and a batch may wait for the step.
 const STEP_TOPICS: i64 = 512;
 
