@@ -2,14 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware::Next;
-use axum::response::Response;
 use service::Fatal;
-
-use crate::error::Error;
 
 /// The name by which containers of Docker Desktop reach their host.
 const DOCKER_HOST: &str = "host.docker.internal";
@@ -59,10 +55,9 @@ pub(crate) fn check_bind(addr: SocketAddr, allow_anonymous: bool) -> Result<Host
     }
 }
 
-/// The layer: [`decide`] for every request.
-pub(crate) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Result<Response, Error> {
-    decide(hosts, request.method(), request.uri(), request.headers())?;
-    Ok(next.run(request).await)
+/// Refuses what a page of another site may have sent.
+pub(crate) fn guard(hosts: Hosts, request: &Request) -> Result<(), Denied> {
+    decide(hosts, request.method(), request.uri(), request.headers())
 }
 
 /// Whether a request is one that a page of another site cannot send.

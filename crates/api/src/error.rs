@@ -189,7 +189,7 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
 }
 
 /// Gives the errors that axum and tower-http answer by themselves the form of all others.
-pub(crate) async fn uniform(response: Response) -> Response {
+pub(crate) fn uniform(response: Response) -> Response {
     let status = response.status();
     let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
     if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE).is_some_and(is_problem) {
@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_layer_answers_gets_the_form_of_all_others() {
         let plain = (StatusCode::PAYLOAD_TOO_LARGE, [(CONTENT_LENGTH, "21")], "length limit exceeded").into_response();
-        let response = uniform(plain).await;
+        let response = uniform(plain);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(response.headers()[CONTENT_TYPE], problem::MEDIA_TYPE);
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();

@@ -1,12 +1,11 @@
 //! One log line a request, with an id that the client can quote, and the count of its answer.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use service::metrics::Metrics;
 use tracing::{Instrument as _, debug, debug_span, warn};
@@ -16,14 +15,18 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 64;
 
-/// The outermost layer. The path is logged without its query, which may hold a user's data.
-pub(crate) async fn request(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+/// Has a request answered. The path is logged without its query, which may hold a user's data.
+pub(crate) async fn request(
+    metrics: &Metrics,
+    request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
     let span = debug_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = answer(request).instrument(span.clone()).await;
     let elapsed = started.elapsed();
     metrics.observe(&method, route, response.status(), elapsed);
     let (status, elapsed_us) = (response.status().as_u16(), elapsed.as_micros());
