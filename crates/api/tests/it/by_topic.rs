@@ -1,6 +1,7 @@
 //! The index of the topics: a database that has none catches up while it serves, and a kill at any moment harms nothing.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use dados::Dado;
 use sqlx::{Connection as _, SqliteConnection};
@@ -9,6 +10,10 @@ use tempfile::TempDir;
 use crate::program::{LOOK_INTERVAL, PROGRAM, Running, command};
 use crate::{FORM, NDJSON, database};
 
+/// What the index leaves when it is at rest: a step is taken for so many rows, and for no fewer.
+const STEP_ROWS: u64 = 16_384;
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Enough for many steps, and not for many seconds.
 const ROWS: i64 = 200_000;
 
@@ -42,6 +47,14 @@ async fn unindexed(api: &Running) -> u64 {
     let metrics = api.get("/metrics").send().await.unwrap().text().await.unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix("ponte_api_unindexed_rows ")).unwrap();
     line.parse().unwrap()
+}
+
+async fn eventually(is_there: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_there().await {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
 }
 
 /// What is read by topic is what the table has, and the index has all of what it says it has.
@@ -86,9 +99,7 @@ async fn a_former_database_catches_up_while_it_serves_through_kills() {
         assert_eq!(post.status(), 201);
         stored += 1;
         if kills == 4 {
-            while unindexed(&api).await > 16_384 {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-            }
+            eventually(async || unindexed(&api).await <= STEP_ROWS).await;
             assert_exact(&api, &dir).await;
             let rows: Vec<Dado> = api.get("/dados?limite=1").send().await.unwrap().json().await.unwrap();
             assert_eq!(rows[0].id, stored);
@@ -119,20 +130,16 @@ async fn a_step_that_fails_is_nobodys_failure_and_is_tried_again() {
         let body = "{\"valor\":1,\"topico\":\"casa/sala\"}\n".repeat(rows);
         assert_eq!(api.post(NDJSON, body).send().await.unwrap().status(), 201);
     };
-    post(5_000).await;
-    while !failed().await {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    post(20_000).await;
+    eventually(failed).await;
     assert_eq!(api.get("/readyz").send().await.unwrap().status(), 200);
-    assert_eq!(unindexed(&api).await, 5_000);
+    assert_eq!(unindexed(&api).await, 20_000);
     post(1).await;
     assert_exact(&api, &dir).await;
     sqlx::raw_sql("drop trigger refuse").execute(&mut conn).await.unwrap();
     // The next commit is the next occasion.
     post(1).await;
-    while unindexed(&api).await > 16_384 {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    eventually(async || unindexed(&api).await <= STEP_ROWS).await;
     assert_exact(&api, &dir).await;
     conn.close().await.unwrap();
 }
