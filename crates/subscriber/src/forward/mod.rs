@@ -34,7 +34,6 @@ use crate::status::Status;
 use batch::{Batch, Queue, Stored};
 use post::{Client, Outcome, Refusal};
 use quarantine::Quarantine;
-use report::REPORT_EVERY;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(30) };
 /// The longest Retry-After that is heeded: a slip of the API must not stop the flow for a day.
@@ -160,7 +159,7 @@ impl Forwarder {
     async fn next_batch(&mut self) -> io::Result<Batch> {
         self.report_if_due().await;
         while self.queue.is_empty() {
-            let due = self.reported_at + REPORT_EVERY;
+            let due = self.report_due();
             tokio::select! {
                 frame = self.reader.next() => self.queue.push(frame?),
                 () = sleep_until(due.into()) => self.report_if_due().await,

@@ -9,14 +9,19 @@ use super::Forwarder;
 use crate::spool::Progress;
 
 /// How often the API is told how far we are, while that changes, and how often it hears of us at all.
-pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
 impl Forwarder {
+    /// When the API is told next, if nothing changes until then. Never a moment that has passed without a report: who
+    /// waits for it would not wait.
+    pub(super) fn report_due(&self) -> Instant {
+        self.reported_at + if self.relato() == self.reported { HEARTBEAT_EVERY } else { REPORT_EVERY }
+    }
+
     /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
     pub(super) async fn report_if_due(&mut self) {
-        let since = self.reported_at.elapsed();
-        if since < REPORT_EVERY || (since < HEARTBEAT_EVERY && self.relato() == self.reported) {
+        if Instant::now() < self.report_due() {
             return;
         }
         match self.report().await {
