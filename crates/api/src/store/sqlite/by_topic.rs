@@ -16,6 +16,10 @@ pub(crate) const STEP_ROWS: u64 = 16_384;
 /// Topics that one step takes up at most, nearly: each has a page of its own, and a batch may wait for the step.
 const STEP_TOPICS: i64 = 512;
 
+/// Rows whose topics are counted first. Of 512 rows, half as many topics are no more than [`STEP_TOPICS`] in all, if the
+/// rest is like them.
+const SAMPLE_ROWS: i64 = 512;
+
 /// How far it has come. Who has emptied `projecoes` by hand has it begin anew.
 const CURSOR: &str = "coalesce((select ultimo_id from projecoes where nome = 'dados_por_topico'), 0)";
 
@@ -67,16 +71,33 @@ impl Writer {
 
 /// The last row of a step; none where there are no rows after `last_id`.
 async fn end_of_step(conn: &mut SqliteConnection, last_id: i64, rows_max: i64) -> Result<Option<i64>, sqlx::Error> {
-    let sql = "select max(id), count(*), count(distinct topico)
-               from (select id, topico from dados where id > ? order by id limit ?)";
-    let (until, rows, topics): (Option<i64>, i64, i64) =
-        sqlx::query_as(sql).bind(last_id).bind(rows_max).fetch_one(&mut *conn).await?;
+    let (until, rows, topics) = count(conn, last_id, rows_max.min(SAMPLE_ROWS)).await?;
+    // Where the first rows share their topics, as they nearly always do, the others are not counted.
+    if until.is_none() || topics <= rows / 2 {
+        return last(conn, last_id, rows_max).await;
+    }
+    let (until, rows, topics) = count(conn, last_id, rows_max).await?;
     if topics <= STEP_TOPICS {
         return Ok(until);
     }
     // Never none: there are at least as many rows as topics.
+    last(conn, last_id, rows * STEP_TOPICS / topics).await
+}
+
+/// Of so many rows after `last_id`: the last one's id, how many there are, and of how many topics.
+async fn count(
+    conn: &mut SqliteConnection,
+    last_id: i64,
+    rows_max: i64,
+) -> Result<(Option<i64>, i64, i64), sqlx::Error> {
+    let sql = "select max(id), count(*), count(distinct topico)
+               from (select id, topico from dados where id > ? order by id limit ?)";
+    sqlx::query_as(sql).bind(last_id).bind(rows_max).fetch_one(conn).await
+}
+
+async fn last(conn: &mut SqliteConnection, last_id: i64, rows_max: i64) -> Result<Option<i64>, sqlx::Error> {
     let sql = "select max(id) from (select id from dados where id > ? order by id limit ?)";
-    sqlx::query_scalar(sql).bind(last_id).bind(rows * STEP_TOPICS / topics).fetch_one(conn).await
+    sqlx::query_scalar(sql).bind(last_id).bind(rows_max).fetch_one(conn).await
 }
 
 async fn progress(conn: &mut SqliteConnection) -> Result<Indexed, sqlx::Error> {
