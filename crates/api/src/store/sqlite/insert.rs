@@ -92,7 +92,7 @@ fn unmarked(rows: &[&Row]) -> Result<Statement, sqlx::Error> {
     Ok(Statement { sql, arguments, rows: rows.len() })
 }
 
-/// Inserts one [`chunk`] of a producer's rows, with what they change in the ledger.
+/// What inserts one [`chunk`] of a producer's rows, with what they change in the ledger.
 ///
 /// The watermark is not taken on trust: where the database has another than `last_sequence`, `case` gives null, which
 /// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.

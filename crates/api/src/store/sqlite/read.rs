@@ -21,8 +21,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Text of a page; it ends with the row that goes beyond.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 
-/// What `dado` reads after the id. Other programs may have written any type into any column, bytes that are no UTF-8 included:
-/// the casts leave nothing to chance.
+/// What `dado` reads after the id. Other programs may have written any type into any column, bytes that are no UTF-8
+/// included: the casts leave nothing to chance.
 pub(super) const COLUMNS: &str = "cast(cast(topico as text) as blob), cast(cast(valor as text) as blob),
     cast(cast(timestamp as text) as blob), cast(qos as integer), cast(retido as integer), cast(dup as integer),
     cast(cast(formato as text) as blob)";

@@ -11,7 +11,7 @@ use super::bare::{self, Took};
 use super::load::{Latency, Load, Window};
 use super::{Figures, request};
 use crate::table::{Limit, Table};
-use crate::{Cli, TOPICS, progress};
+use crate::{Cli, message, progress};
 
 const CONNECTIONS: usize = 4;
 /// Rows a request at ours, and a transaction at the reference.
@@ -108,10 +108,10 @@ async fn reference(rows: usize) -> anyhow::Result<Took> {
 
 /// The same reading as in the backlog, with all that the subscriber knows of a message.
 fn novo(number: usize) -> anyhow::Result<NovoDado<'static>> {
-    let valor = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":1{number:0>18}}}"#);
+    let message = message(number);
     Ok(NovoDado {
-        valor: Valor(Cow::Owned(valor)),
-        topico: Some(Cow::Owned(format!("bench/{}", number % TOPICS))),
+        valor: Valor(Cow::Owned(String::from_utf8(message.payload)?)),
+        topico: Some(Cow::Owned(message.topic)),
         timestamp: Some(Timestamp::from_ms(CAPTURED_MS + number as i64)?),
         qos: Some(1),
         retido: Some(false),
