@@ -2,6 +2,7 @@
 
 mod group;
 mod indexing;
+mod log;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use self::group::{Group, Job, Message, Reply};
 use self::indexing::Backlog;
+use self::log::Tidings;
 use crate::limits::Reservation;
 use crate::metrics::Commits;
 use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Writer};
@@ -127,8 +129,18 @@ pub(crate) fn start(
         ledger_version: AtomicU64::new(0),
         unindexed: AtomicU64::new(0),
     });
-    let task = Task { writer, waiting, commits, state: state.clone(), backlog: Backlog::default() };
-    (Ingest { queue, state }, task.run(closing))
+    let tidings = Arc::new(Tidings::default());
+    let ended = CancellationToken::new();
+    let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
+    let task = Task { writer, waiting, commits, state: state.clone(), backlog: Backlog::default(), tidings };
+    let writing = async move {
+        let (writer, ()) = tokio::join!(task.run(closing, ended), copying);
+        match writer.close().await {
+            Ok(()) => debug!("database closed"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
+        }
+    };
+    (Ingest { queue, state }, writing)
 }
 
 struct Task {
@@ -137,10 +149,13 @@ struct Task {
     commits: Commits,
     state: Arc<State>,
     backlog: Backlog,
+    tidings: Arc<Tidings>,
 }
 
 impl Task {
-    async fn run(mut self, closing: CancellationToken) {
+    /// Writes until `closing` is cancelled and the queue is empty, and says so by `ended`, however it ends.
+    async fn run(mut self, closing: CancellationToken, ended: CancellationToken) -> Writer {
+        let _ended = ended.drop_guard();
         self.look_at_index().await;
         loop {
             let message = tokio::select! {
@@ -163,10 +178,7 @@ impl Task {
                 self.index().await;
             }
         }
-        match self.writer.close().await {
-            Ok(()) => debug!("database closed"),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
-        }
+        self.writer
     }
 
     /// One group: the first message and what waits behind it, up to the limits. There is no linger timer: under
@@ -178,7 +190,7 @@ impl Task {
             group.push(message);
             next = if group.is_full() { None } else { self.waiting.try_recv().ok() };
         }
-        let Group { jobs, reports, probes, rows, .. } = group;
+        let Group { jobs, reports, probes, rows, bytes } = group;
         if !jobs.is_empty() {
             self.commit(jobs, rows).await;
         }
@@ -193,6 +205,7 @@ impl Task {
                 let _ = reply.send(result);
             }
         }
+        self.logged(bytes as u64).await;
     }
 
     async fn commit(&mut self, jobs: Vec<Job>, rows: usize) {
@@ -234,6 +247,9 @@ impl Task {
         let was_healthy = self.state.healthy.swap(result.is_ok(), Ordering::Relaxed);
         if let Err(error) = &result {
             self.commits.failed(error.failure());
+        }
+        if let Err(StoreError::Full(_)) = &result {
+            self.tidings.no_room();
         }
         match &result {
             Ok(_) if was_healthy => {}

@@ -7,6 +7,9 @@ use tracing::{debug, info, warn};
 use super::Task;
 use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
+/// What a row takes in the index, about.
+const ENTRY_BYTES: u64 = 32;
+
 /// What the index has not taken up, counted by ids, and when to take up more of it.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -69,6 +72,7 @@ impl Task {
     pub(super) async fn index(&mut self) {
         let result = self.writer.index_topics().await;
         self.take(result);
+        self.logged(STEP_ROWS * ENTRY_BYTES).await;
     }
 
     /// A commit succeeded.

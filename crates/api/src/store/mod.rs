@@ -14,7 +14,7 @@ use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
-pub(crate) use sqlite::{Reader, STEP_ROWS, Writer, inspect};
+pub(crate) use sqlite::{Checkpointer, Reader, STEP_ROWS, Writer, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]
@@ -65,6 +65,13 @@ pub(crate) struct Indexed {
     pub(crate) last_id: i64,
     /// The newest row.
     pub(crate) newest_id: i64,
+}
+
+/// How long the write-ahead log is, and how much of it the database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) pages: u64,
+    pub(crate) copied: u64,
 }
 
 /// Which rows to read: newest first.

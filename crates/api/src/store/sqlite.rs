@@ -5,6 +5,7 @@
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
 //! - [`by_topic`]: the index of the topics, which follows the rows
+//! - [`checkpoint`]: the log's way into the database
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
 //! - [`adopt`]: a database that the seed's script made becomes ours
@@ -12,6 +13,7 @@
 
 mod adopt;
 mod by_topic;
+mod checkpoint;
 mod insert;
 mod lock;
 mod producers;
@@ -31,6 +33,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use self::adopt::{AdoptError, MIGRATOR};
 pub(crate) use self::by_topic::STEP_ROWS;
+pub(crate) use self::checkpoint::Checkpointer;
 use self::lock::OwnerLock;
 pub(crate) use self::read::Reader;
 pub(crate) use self::write::Writer;
@@ -72,8 +75,10 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .statement_cache_capacity(insert::STATEMENTS_MAX)
+        .statement_cache_capacity(insert::TEXTS_MAX)
         .pragma("cache_size", format!("-{WRITE_CACHE_KIB}"))
+        // `checkpoint` does it.
+        .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string());
     let mut conn = write.connect().await.map_err(|error| open_error(&path, error))?;
     adopt::adopt(&mut conn).await.map_err(|error| adopt_error(&path, error))?;

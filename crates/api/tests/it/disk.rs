@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use dados::Dado;
 use reqwest::Response;
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+
 use crate::program::{PROGRAM, Running, command, isolated, set_limit, skipped};
-use crate::{FORM, problem};
+use crate::{App, FORM, database, problem, spawn_app};
 
 async fn post(api: &Running, bytes: usize) -> Response {
     api.post(FORM, format!("valor={}", "0".repeat(bytes))).send().await.unwrap()
@@ -85,4 +88,52 @@ async fn a_disk_that_fails_is_told_and_once_it_works_it_goes_on() {
     }
     let pid = api.pid();
     refused_then_resumed(&api, 503, "disk", || assert!(set_limit(pid, "--fsize=unlimited:"))).await;
+}
+
+/// Bytes of a value in the tests of the log, and values that make it start over more than once.
+const VALUE_BYTES: usize = 1 << 20;
+const VALUES: usize = 64;
+/// The log starts over at 16 MiB and what is written while it is copied; without that it would have all [`VALUES`].
+const LOG_BYTES_MAX: u64 = 40 << 20;
+
+async fn fill_log(app: &App, values: usize) {
+    for _ in 0..values {
+        let response = app.post(FORM, format!("valor={}", "0".repeat(VALUE_BYTES))).send().await.unwrap();
+        assert_eq!(response.status(), 201);
+    }
+}
+
+fn log_bytes(app: &App) -> u64 {
+    fs::metadata(database(app.dir.path()).with_extension("db-wal")).unwrap().len()
+}
+
+#[tokio::test]
+async fn the_log_starts_over_while_writing_goes_on() {
+    let app = spawn_app().await;
+    fill_log(&app, VALUES).await;
+    assert!(log_bytes(&app) < LOG_BYTES_MAX, "{} bytes", log_bytes(&app));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_read_holds_the_log_up_and_when_it_ends_the_log_starts_over() {
+    let app = spawn_app().await;
+    fill_log(&app, 1).await;
+    let options = SqliteConnectOptions::new().filename(database(app.dir.path())).read_only(true);
+    let mut reader: SqliteConnection = options.connect().await.unwrap();
+    let mut read = reader.begin().await.unwrap();
+    let count = "select count(*) from dados";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *read).await.unwrap(), 1);
+    fill_log(&app, VALUES).await;
+    assert!(log_bytes(&app) > LOG_BYTES_MAX, "a reader's snapshot stays: {} bytes", log_bytes(&app));
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *read).await.unwrap(), 1);
+    read.rollback().await.unwrap();
+    reader.close().await.unwrap();
+    let before = log_bytes(&app);
+    fill_log(&app, VALUES).await;
+    // What was too long for the length that is kept was cut, or written over from its beginning.
+    assert!(log_bytes(&app) <= before, "{before} and then {} bytes", log_bytes(&app));
+    let dir = app.stop().await;
+    let log = database(dir.path()).with_extension("db-wal");
+    assert!(!log.exists() || fs::metadata(log).unwrap().len() == 0);
 }

@@ -40,7 +40,9 @@ impl Writer {
     async fn index_rows(&mut self, rows_max: i64) -> Result<Indexed, StoreError> {
         let mut session = self.take().await?;
         let result = async {
-            let mut tx = session.conn.begin_with("begin immediate").await?;
+            // What a power cut takes is made anew from `dados`, so nobody waits for the disk; the next batch's sync takes
+            // this along. An error in between ends the connection, and the setting with it.
+            let mut tx = session.conn.begin_with("pragma synchronous = normal; begin immediate").await?;
             let mut at = progress(&mut tx).await?;
             if let Some(until) = end_of_step(&mut tx, at.last_id, rows_max).await? {
                 // In the index's order: every page is written once. An entry may be there: see the triggers.
@@ -62,6 +64,7 @@ impl Writer {
                 at.last_id = until;
             }
             tx.commit().await?;
+            sqlx::query("pragma synchronous = full").execute(&mut session.conn).await?;
             Ok(at)
         };
         let result = result.await;

@@ -1,4 +1,6 @@
-//! Rows into `dados` by multi-row statements: five times the speed of row by row.
+//! Rows into `dados` by multi-row statements, several of them in one text: five times the speed of row by row.
+
+use std::ops::Range;
 
 use dados::Formato;
 use sqlx::encode::Encode;
@@ -9,10 +11,12 @@ use crate::store::Row;
 
 /// A group of up to so many rows, which is what waits while a commit runs, fits one statement whatever its size.
 const EXACT_ROWS_MAX: usize = 64;
-/// The largest statement: 4608 parameters and a few, of SQLite's 32766.
-const CHUNK_ROWS_MAX: usize = 512;
-/// Statements that a connection keeps prepared: three texts for each of 67 sizes, and a few others.
-pub(super) const STATEMENTS_MAX: usize = 256;
+/// The largest statement: 4608 parameters of SQLite's 32766.
+const STATEMENT_ROWS_MAX: usize = 512;
+/// The largest text: some milliseconds of SQLite's thread, beside which waking it costs little.
+const TEXT_ROWS_MAX: usize = 4 * STATEMENT_ROWS_MAX;
+/// Texts that a connection keeps prepared: the common ones of 70 sizes, and a few others.
+pub(super) const TEXTS_MAX: usize = 256;
 
 /// Who sent the rows, and how far the producer's watermark moves with them.
 #[derive(Clone, Copy, Debug)]
@@ -33,103 +37,118 @@ pub(super) struct Sent<'a> {
 pub(super) enum Within {
     /// The one that is open.
     Open,
-    /// One of their own, which begins and commits in the same round trip to the connection's thread.
+    /// One of their own, which the first text begins and the last commits: no round trip is for that alone.
     Own,
 }
 
-/// How many of so many rows the next statement takes: all, or the largest power of two that a statement may have.
-pub(super) fn chunk(rows: usize) -> usize {
-    if rows <= EXACT_ROWS_MAX { rows } else { 1 << rows.min(CHUNK_ROWS_MAX).ilog2() }
-}
-
-/// One round trip to the connection's thread: a text, what it binds, and how many rows it inserts.
-pub(super) struct Statement {
-    sql: String,
-    arguments: SqliteArguments,
-    rows: usize,
-}
-
-/// Executes at least one statement in turn, and gives the id of the first row; the others follow it. While SQLite's
-/// thread is at one, the next is made.
-pub(super) async fn execute(
+/// Inserts at least one row, and gives the id of the first; the others follow it. While SQLite's thread is at one text,
+/// the next is made.
+pub(super) async fn insert(
     conn: &mut SqliteConnection,
-    mut statements: impl Iterator<Item = Result<Statement, sqlx::Error>>,
+    rows: &[&Row],
+    sent: Option<Sent<'_>>,
+    within: Within,
 ) -> Result<i64, sqlx::Error> {
-    let mut first_id = None;
-    let mut next = statements.next();
-    while let Some(statement) = next {
-        let Statement { sql, arguments, rows } = statement?;
-        // The text is made of what stands in this file, each in few forms, so that the connection keeps it prepared.
-        let executed = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *conn);
-        let (executed, following) = tokio::join!(biased; executed, async { statements.next() });
-        // One writer inside one transaction: SQLite gives consecutive ids.
-        first_id = first_id.or(Some(executed?.last_insert_rowid() + 1 - rows as i64));
-        next = following;
-    }
-    Ok(first_id.unwrap_or_default())
-}
-
-/// Inserts at least one row of no producer and gives the id of the first; the others follow it. What is one [`chunk`]
-/// needs no open transaction: one statement is one.
-pub(super) async fn insert(conn: &mut SqliteConnection, rows: &[&Row]) -> Result<i64, sqlx::Error> {
-    let mut rest = rows;
-    let statements = std::iter::from_fn(|| {
-        let (now, later) = rest.split_at(chunk(rest.len()));
-        rest = later;
-        (!now.is_empty()).then(|| unmarked(now))
-    });
-    execute(conn, statements).await
-}
-
-fn unmarked(rows: &[&Row]) -> Result<Statement, sqlx::Error> {
-    let values = values("(?,?,?,?,?,?,?)", rows.len());
-    let sql = format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}");
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(rows.len() * 7, 0);
-    for row in rows {
-        add_row(&mut arguments, row)?;
-    }
-    Ok(Statement { sql, arguments, rows: rows.len() })
-}
-
-/// What inserts one [`chunk`] of a producer's rows, with what they change in the ledger.
-///
-/// The watermark is not taken on trust: where the database has another than `last_sequence`, `case` gives null, which
-/// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.
-pub(super) fn sent(rows: &[Row], sent: Sent<'_>, within: Within) -> Result<Statement, sqlx::Error> {
-    let values = values("(?,?,?,?,?,?,?,?,?)", rows.len());
-    let (begin, commit) = match within {
-        Within::Open => ("", ""),
-        Within::Own => ("begin immediate;", "; commit"),
+    let mut done = 0;
+    let mut next = || {
+        let part = done..done + chunk(rows.len() - done);
+        done = part.end;
+        (!part.is_empty()).then(|| text(rows, part, sent, within))
     };
-    // Several statements in one text: the connection prepares them in turn and hands each its share of the arguments.
-    let sql = format!(
-        "{begin}
-         insert into produtores (id, uuid, ultima_sequencia, armazenadas, criado_em, visto_em)
-         values (?, ?, ?, ?, ?, ?)
-         on conflict (uuid) do update set
-             ultima_sequencia = case when ultima_sequencia = ? then excluded.ultima_sequencia end,
-             armazenadas = armazenadas + excluded.armazenadas, visto_em = excluded.visto_em;
-         insert into dados (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia)
-         values {values}
-         {commit}"
-    );
-    let count = rows.len() as i64;
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(rows.len() * 9 + 7, 0);
-    add(&mut arguments, sent.producer_id)?;
-    add(&mut arguments, sent.uuid)?;
-    add(&mut arguments, sent.first_sequence + count - 1)?;
-    add(&mut arguments, count)?;
-    add(&mut arguments, sent.now)?;
-    add(&mut arguments, sent.now)?;
-    add(&mut arguments, sent.last_sequence)?;
-    for (sequence, row) in (sent.first_sequence..).zip(rows) {
-        add_row(&mut arguments, row)?;
-        add(&mut arguments, sent.producer_id)?;
-        add(&mut arguments, sequence)?;
+    let mut last_id = 0;
+    let mut made = next();
+    while let Some(text) = made {
+        let (sql, arguments) = text?;
+        // It is made of what stands in this file, in few forms, so that the connection keeps it prepared.
+        let executed = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *conn);
+        let (executed, following) = tokio::join!(biased; executed, async { next() });
+        last_id = executed?.last_insert_rowid();
+        made = following;
     }
-    Ok(Statement { sql, arguments, rows: rows.len() })
+    // One writer inside one transaction: SQLite gives consecutive ids.
+    Ok(last_id + 1 - rows.len() as i64)
+}
+
+/// How many of so many rows the next text takes: all, or the largest power of two below a statement's most, or whole
+/// statements.
+fn chunk(rows: usize) -> usize {
+    if rows <= EXACT_ROWS_MAX {
+        rows
+    } else if rows < STATEMENT_ROWS_MAX {
+        1 << rows.ilog2()
+    } else {
+        rows.min(TEXT_ROWS_MAX) / STATEMENT_ROWS_MAX * STATEMENT_ROWS_MAX
+    }
+}
+
+/// One round trip to the connection's thread: what inserts a part of the rows, and what it binds. Of several statements
+/// in one text the connection prepares each in turn, and hands it its share of the arguments.
+fn text(
+    rows: &[&Row],
+    part: Range<usize>,
+    sent: Option<Sent<'_>>,
+    within: Within,
+) -> Result<(String, SqliteArguments), sqlx::Error> {
+    // One statement is a transaction without saying so.
+    let alone = sent.is_none() && part.len() == rows.len() && part.len() <= STATEMENT_ROWS_MAX;
+    let own = within == Within::Own && !alone;
+    let (begins, commits) = (own && part.start == 0, own && part.end == rows.len());
+    let mut statements = Vec::with_capacity(3 + part.len().div_ceil(STATEMENT_ROWS_MAX));
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(part.len() * 9 + 7, 0);
+    if begins {
+        statements.push("begin immediate".to_owned());
+    }
+    if let Some(sent) = sent {
+        statements.push(LEDGER.to_owned());
+        add_ledger(&mut arguments, sent, &part)?;
+    }
+    for rows in rows[part.clone()].chunks(STATEMENT_ROWS_MAX) {
+        statements.push(if sent.is_some() { sent_sql(rows.len()) } else { unmarked_sql(rows.len()) });
+    }
+    for (number, row) in part.clone().zip(&rows[part]) {
+        add_row(&mut arguments, row)?;
+        if let Some(sent) = sent {
+            add(&mut arguments, sent.producer_id)?;
+            add(&mut arguments, sent.first_sequence + number as i64)?;
+        }
+    }
+    if commits {
+        statements.push("commit".to_owned());
+    }
+    Ok((statements.join(";"), arguments))
+}
+
+/// The watermark is not taken on trust: where the database has another than the last parameter, `case` gives null, which
+/// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.
+const LEDGER: &str = "insert into produtores (id, uuid, ultima_sequencia, armazenadas, criado_em, visto_em)
+    values (?, ?, ?, ?, ?, ?)
+    on conflict (uuid) do update set
+        ultima_sequencia = case when ultima_sequencia = ? then excluded.ultima_sequencia end,
+        armazenadas = armazenadas + excluded.armazenadas, visto_em = excluded.visto_em";
+
+fn add_ledger(arguments: &mut SqliteArguments, sent: Sent<'_>, part: &Range<usize>) -> Result<(), sqlx::Error> {
+    // The texts before this one have moved it.
+    let before = if part.start == 0 { sent.last_sequence } else { sent.first_sequence + part.start as i64 - 1 };
+    add(arguments, sent.producer_id)?;
+    add(arguments, sent.uuid)?;
+    add(arguments, sent.first_sequence + part.end as i64 - 1)?;
+    add(arguments, part.len() as i64)?;
+    add(arguments, sent.now)?;
+    add(arguments, sent.now)?;
+    add(arguments, before)
+}
+
+fn unmarked_sql(rows: usize) -> String {
+    let values = values("(?,?,?,?,?,?,?)", rows);
+    format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}")
+}
+
+fn sent_sql(rows: usize) -> String {
+    let values = values("(?,?,?,?,?,?,?,?,?)", rows);
+    format!(
+        "insert into dados (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia) values {values}"
+    )
 }
 
 fn values(row: &str, rows: usize) -> String {
@@ -161,14 +180,18 @@ mod tests {
     fn any_count_is_a_sum_of_few_chunks() {
         let mut sizes = std::collections::BTreeSet::new();
         for rows in 1..=8192 {
-            let mut left = rows;
+            let (mut left, mut chunks) = (rows, 0);
             while left > 0 {
                 let now = chunk(left);
-                assert!((1..=left.min(CHUNK_ROWS_MAX)).contains(&now), "{now} of {left}");
+                assert!((1..=left.min(TEXT_ROWS_MAX)).contains(&now), "{now} of {left}");
+                // No text is of more than two kinds of statement, its rows' and its transaction's.
+                assert!(now <= STATEMENT_ROWS_MAX || now.is_multiple_of(STATEMENT_ROWS_MAX), "{now} of {left}");
                 sizes.insert(now);
                 left -= now;
+                chunks += 1;
             }
+            assert!(chunks <= 8, "{chunks} for {rows}");
         }
-        assert!(sizes.len() * 3 < STATEMENTS_MAX, "{} sizes", sizes.len());
+        assert!(sizes.len() * 3 < TEXTS_MAX, "{} sizes", sizes.len());
     }
 }

@@ -6,7 +6,7 @@ use dados::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::insert::{Sent, Within, chunk, execute, sent};
+use super::insert::{Sent, Within, insert};
 use crate::store::{Batch, Outcome, Row};
 
 /// Producers that are remembered; one more, and memory starts over.
@@ -41,8 +41,8 @@ impl Known {
     }
 }
 
-/// Stores the batch in a transaction of its own by one round trip to the connection's thread, if that can be done: its
-/// producer is known, and its news is one statement's worth.
+/// Stores the batch in a transaction of its own that costs no round trip to the connection's thread, if that can be done:
+/// its producer is known, and it has news.
 pub(super) async fn store_alone(
     conn: &mut SqliteConnection,
     known: &mut Known,
@@ -50,8 +50,7 @@ pub(super) async fn store_alone(
     now: Timestamp,
 ) -> Result<Option<Outcome>, sqlx::Error> {
     let Some(producer) = known.0.get(&uuid).copied() else { return Ok(None) };
-    let news = &batch.rows[producer.duplicates(batch, first_sequence)..];
-    if news.is_empty() || chunk(news.len()) != news.len() {
+    if producer.duplicates(batch, first_sequence) == batch.rows.len() {
         return Ok(None);
     }
     store_news(conn, known, (batch, uuid, first_sequence), producer, now, Within::Own).await.map(Some)
@@ -90,21 +89,13 @@ async fn store_news(
     within: Within,
 ) -> Result<Outcome, sqlx::Error> {
     let duplicates = producer.duplicates(batch, first_sequence);
-    let news: &[Row] = &batch.rows[duplicates..];
+    let news: Vec<&Row> = batch.rows[duplicates..].iter().collect();
     let (text, now) = (uuid.to_string(), now.to_sql());
-    let mut rest = news;
-    let statements = std::iter::from_fn(|| {
-        let (rows, later) = rest.split_at(chunk(rest.len()));
-        if rows.is_empty() {
-            return None;
-        }
-        let first_sequence = first_sequence + (batch.rows.len() - rest.len()) as i64;
-        let Producer { id: producer_id, last_sequence } = producer;
-        rest = later;
-        producer.last_sequence = first_sequence + rows.len() as i64 - 1;
-        Some(sent(rows, Sent { producer_id, uuid: &text, last_sequence, first_sequence, now: &now }, within))
-    });
-    let first_id = execute(conn, statements).await?;
+    let Producer { id: producer_id, last_sequence } = producer;
+    let sent =
+        Sent { producer_id, uuid: &text, last_sequence, first_sequence: first_sequence + duplicates as i64, now: &now };
+    let first_id = if news.is_empty() { 0 } else { insert(conn, &news, Some(sent), within).await? };
+    producer.last_sequence = last_sequence.max(first_sequence + batch.rows.len() as i64 - 1);
     known.remember(uuid, producer);
     Ok(Outcome::Stored { first_id, inserted: news.len() as u64, duplicates: duplicates as u64 })
 }

@@ -4,7 +4,7 @@ use dados::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::insert::{chunk, insert};
+use super::insert::{Within, insert};
 use super::lock::OwnerLock;
 use super::room::check_room;
 use super::sequence::{self, Known};
@@ -17,7 +17,7 @@ const KEY_LIFE_MS: i64 = 24 * 3_600_000;
 /// The one connection that writes. After a failed transaction it is closed and opened again, since nobody can say
 /// what state an I/O error left it in.
 pub(crate) struct Writer {
-    options: SqliteConnectOptions,
+    pub(super) options: SqliteConnectOptions,
     /// Away while it is at work, so that work that is given up half-way ends the connection too, which rolls back.
     session: Option<Session>,
     _lock: OwnerLock,
@@ -111,7 +111,7 @@ impl Session {
         let mut outcomes = Vec::with_capacity(batches.len());
         for run in batches.chunk_by(|a, b| is_unmarked(a) && is_unmarked(b)) {
             match &run[0].origin {
-                Origin::Unmarked => outcomes.extend(store_unmarked(&mut tx, run).await?),
+                Origin::Unmarked => outcomes.extend(store_unmarked(&mut tx, run, Within::Open).await?),
                 Origin::Producer { uuid, first_sequence } => {
                     outcomes.push(sequence::store(&mut tx, known, (run[0], *uuid, *first_sequence), now).await?);
                 }
@@ -124,8 +124,8 @@ impl Session {
         Ok(outcomes)
     }
 
-    /// What is common is one round trip to the connection's thread, since two wake-ups cost more than many rows: small
-    /// requests that fit one statement, and a batch of a producer that is known.
+    /// What is common costs no round trip to the connection's thread for its transaction, since two wake-ups cost more
+    /// than many rows: requests that nothing is to be known of, and a batch of a producer that is known.
     async fn write_at_once(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Option<Vec<Outcome>>, sqlx::Error> {
         let Self { conn, known } = self;
         if let [batch] = batches
@@ -134,9 +134,8 @@ impl Session {
             let outcome = sequence::store_alone(conn, known, (batch, uuid, first_sequence), now).await?;
             return Ok(outcome.map(|outcome| vec![outcome]));
         }
-        let rows: usize = batches.iter().map(|batch| batch.rows.len()).sum();
-        if chunk(rows) == rows && batches.iter().all(|batch| is_unmarked(batch)) {
-            return store_unmarked(conn, batches).await.map(Some);
+        if batches.iter().all(|batch| is_unmarked(batch)) {
+            return store_unmarked(conn, batches, Within::Own).await.map(Some);
         }
         Ok(None)
     }
@@ -164,9 +163,13 @@ fn is_unmarked(batch: &Batch) -> bool {
 }
 
 /// Many small requests become one statement.
-async fn store_unmarked(conn: &mut SqliteConnection, run: &[&Batch]) -> Result<Vec<Outcome>, sqlx::Error> {
+async fn store_unmarked(
+    conn: &mut SqliteConnection,
+    run: &[&Batch],
+    within: Within,
+) -> Result<Vec<Outcome>, sqlx::Error> {
     let rows: Vec<&Row> = run.iter().flat_map(|batch| &batch.rows).collect();
-    let mut next_id = insert(conn, &rows).await?;
+    let mut next_id = insert(conn, &rows, None, within).await?;
     let outcomes = run.iter().map(|batch| {
         let first_id = next_id;
         next_id += batch.rows.len() as i64;
@@ -205,7 +208,7 @@ async fn store_once(
         None => {}
     }
     let rows: Vec<&Row> = batch.rows.iter().collect();
-    let first_id = insert(&mut *conn, &rows).await?;
+    let first_id = insert(&mut *conn, &rows, None, Within::Open).await?;
     sqlx::query(
         "insert or replace into idempotencia (chave, impressao, primeiro_id, inseridos, criado_em) values (?, ?, ?, ?, ?)",
     )

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use harness::broker::mosquitto::{Mosquitto, Options};
 use harness::system::{Api, Subscriber};
+use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::{AsyncClient, MqttOptions};
-use rumqttc::{NetworkOptions, Outgoing};
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -123,11 +124,14 @@ async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) ->
     let (client, mut eventloop) = AsyncClient::new(options, 100);
     let mut polling = JoinSet::new();
     polling.spawn(async move {
-        loop {
-            if let rumqttc::v5::Event::Outgoing(Outgoing::Disconnect) = eventloop.poll().await? {
-                return anyhow::Ok(());
+        // Who leaves with acknowledgements unread resets the connection, and with it goes what the broker has not read.
+        let mut acknowledged = 0;
+        while acknowledged < MESSAGES {
+            if let Event::Incoming(Packet::PubAck(_)) = eventloop.poll().await? {
+                acknowledged += 1;
             }
         }
+        anyhow::Ok(())
     });
     let mut pace = interval(Duration::from_secs(1) / PER_SECOND as u32);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -137,7 +141,6 @@ async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) ->
         sent.send(Instant::now())?;
         client.publish(message.topic, QoS::AtLeastOnce, false, message.payload).await?;
     }
-    client.disconnect().await?;
     polling.join_next().await.context("the event loop")??
 }
 

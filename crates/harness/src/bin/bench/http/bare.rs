@@ -17,13 +17,15 @@ const INSERT: &str = "insert into dados \
 /// Rows that the API's `store/sqlite/by_topic.rs` takes into the index of the topics at once.
 const STEP_ROWS: usize = 16_384;
 /// The same step; the ids are those that this loop has given.
-const STEP: &str = "begin immediate;
+const STEP: &str = "pragma synchronous = normal;
+    begin immediate;
     insert or ignore into dados_por_topico (topico, dado_id)
     select topico, id from dados
     where id > (select ultimo_id from projecoes where nome = 'dados_por_topico') and topico is not null
     order by topico, id;
     update projecoes set ultimo_id = (select max(id) from dados) where nome = 'dados_por_topico';
-    commit";
+    commit;
+    pragma synchronous = full";
 
 /// A row as the statement takes it.
 struct Row<'a> {

@@ -1,0 +1,91 @@
+//! When the write-ahead log is copied into the database: beside the commits, so that no answer waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Task;
+use crate::store::{Checkpointer, Log, StoreError};
+
+/// What goes into the log before it is copied, about: SQLite's own thousand pages.
+const COPY_EVERY_BYTES: u64 = 4 << 20;
+/// A log of so many pages is copied to its end while nobody writes: 16 MiB, where a page has 4 KiB.
+const LOG_PAGES_MAX: u64 = 4096;
+/// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
+const TRANSACTION_BYTES: u64 = 12 << 10;
+
+/// What the writer and the one who copies tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Tidings {
+    /// Since the last copy began, about.
+    written_bytes: AtomicU64,
+    due: Notify,
+    /// Whether the log is so long that the writer should see it to its end.
+    is_long: AtomicBool,
+    is_failing: AtomicBool,
+}
+
+impl Tidings {
+    /// No room for a longer log: once it is copied, it starts over in the room that it has.
+    pub(super) fn no_room(&self) {
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// A failed copy has lost nothing: the log is as durable as the database. It is tried again when more is written.
+    fn copied(&self, result: Result<Log, StoreError>) -> Option<Log> {
+        let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Ok(log) => {
+                debug!(pages = log.pages, copied = log.copied, "log copied");
+                if was_failing {
+                    info!("the log is copied into the database again");
+                }
+                Some(log)
+            }
+            Err(error) => {
+                if !was_failing {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(error, "the log cannot be copied into the database: it grows, and nothing is lost");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Copies when it is told to, until the writer has ended.
+pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tidings.due.notified() => {}
+            () = ended.cancelled() => break,
+        }
+        // Then it is the writer's turn.
+        if tidings.is_long.load(Ordering::Relaxed) {
+            continue;
+        }
+        tidings.written_bytes.store(0, Ordering::Relaxed);
+        if let Some(log) = tidings.copied(checkpointer.checkpoint().await) {
+            tidings.is_long.store(log.pages >= LOG_PAGES_MAX, Ordering::Relaxed);
+        }
+    }
+    checkpointer.close().await;
+}
+
+impl Task {
+    /// A transaction whose rows have so many bytes was committed, and whoever waited for it is answered.
+    pub(super) async fn logged(&mut self, bytes: u64) {
+        let bytes = bytes + TRANSACTION_BYTES;
+        let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.tidings.is_long.load(Ordering::Relaxed) {
+            // The other has just copied nearly all of it. Where a reader is in the way of both, this is soon given up.
+            self.tidings.copied(self.writer.checkpoint().await);
+            self.tidings.is_long.store(false, Ordering::Relaxed);
+        } else if written >= COPY_EVERY_BYTES {
+            self.tidings.due.notify_one();
+        }
+    }
+}
