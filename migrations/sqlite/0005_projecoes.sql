@@ -50,6 +50,12 @@ create table campos (
     primary key (topico, campo)
 ) without rowid;
 
+-- What `RETENTION_DADOS` has deleted: rows of `dados` captured before this may be gone.
+create table retencao (
+    tabela text primary key not null,
+    ate datetime not null
+) without rowid;
+
 -- Numbers by minute and by hour: what a chart of a month reads. They outlive the rows that they were made of.
 create table leituras_minuto (
     topico text not null,

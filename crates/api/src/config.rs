@@ -7,6 +7,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use service::settings;
 use service::telemetry::LogSettings;
 
+use crate::projector::device_time::Rules;
+
 /// REST in front of SQL: takes readings over HTTP, stores them durably and reads them back
 #[derive(Parser, Clone, Debug)]
 #[command(name = "ponte-api", version)]
@@ -52,6 +54,9 @@ pub struct Config {
           num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = BoolishValueParser::new())]
     pub api_allow_anonymous: bool,
+    /// Field of a payload with the device's own time: ts, or by topic: casa/#=ts,planta/+=relogio.unix
+    #[arg(long, env = "TIMESTAMP_FIELD", value_name = "[FILTER=]FIELD,…", default_value = "")]
+    pub timestamp_field: Rules,
     /// Largest request body, as sent and as decompressed
     #[arg(long, env = "API_BODY_BYTES_MAX", value_name = "SIZE", default_value = "32MiB", value_parser = body_bytes)]
     pub api_body_bytes_max: usize,
@@ -69,6 +74,7 @@ impl Default for Config {
             database_readers: 4,
             api_addr: (Ipv4Addr::LOCALHOST, 8080).into(),
             api_allow_anonymous: false,
+            timestamp_field: Rules::default(),
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
         }

@@ -1,5 +1,6 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
+mod aside;
 mod group;
 mod indexing;
 mod log;
@@ -9,10 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dados::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::aside::{Share, Work};
 use self::group::{Group, Job, Message, Reply};
 use self::indexing::Backlog;
 use self::log::Tidings;
@@ -40,7 +42,9 @@ pub(crate) enum IngestError {
 #[derive(Clone, Debug)]
 pub(crate) struct Ingest {
     queue: mpsc::Sender<Message>,
+    aside: mpsc::Sender<Work>,
     state: Arc<State>,
+    newest: watch::Receiver<i64>,
 }
 
 /// What the writer tells of itself.
@@ -89,6 +93,11 @@ impl Ingest {
         self.state.unindexed.load(Ordering::Relaxed)
     }
 
+    /// The newest row's id, which changes once the row can be read.
+    pub(crate) fn newest(&self) -> watch::Receiver<i64> {
+        self.newest.clone()
+    }
+
     /// Whether a batch would be taken now. It costs nothing unless the last commit failed: then the writer tries one.
     pub(crate) async fn ready(&self) -> Result<(), IngestError> {
         if self.queue.is_closed() {
@@ -124,15 +133,18 @@ pub(crate) fn start(
     closing: CancellationToken,
 ) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let state = Arc::new(State {
+    let state = State {
         healthy: AtomicBool::new(true),
         ledger_version: AtomicU64::new(0),
         unindexed: AtomicU64::new(0),
-    });
+    };
+    let (aside, work) = aside::queue();
+    let (newest, newest_seen) = watch::channel(0);
     let tidings = Arc::new(Tidings::default());
     let ended = CancellationToken::new();
     let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
-    let task = Task { writer, waiting, commits, state: state.clone(), backlog: Backlog::default(), tidings };
+    let (state, share, backlog) = (Arc::new(state), Share::default(), Backlog::default());
+    let task = Task { writer, waiting, work, share, commits, state: state.clone(), newest, backlog, tidings };
     let writing = async move {
         let (writer, ()) = tokio::join!(task.run(closing, ended), copying);
         match writer.close().await {
@@ -140,14 +152,17 @@ pub(crate) fn start(
             Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
         }
     };
-    (Ingest { queue, state }, writing)
+    (Ingest { queue, aside, state, newest: newest_seen }, writing)
 }
 
 struct Task {
     writer: Writer,
     waiting: mpsc::Receiver<Message>,
+    work: mpsc::Receiver<Work>,
+    share: Share,
     commits: Commits,
     state: Arc<State>,
+    newest: watch::Sender<i64>,
     backlog: Backlog,
     tidings: Arc<Tidings>,
 }
@@ -171,14 +186,30 @@ impl Task {
                     self.index().await;
                     continue;
                 }
+                Some(work) = self.work.recv() => {
+                    self.do_aside(work).await;
+                    continue;
+                }
             };
             let Some(first) = message else { break };
+            let started = Instant::now();
             self.step(first).await;
             while self.backlog.is_owed() {
                 self.index().await;
             }
+            self.share.batches_took(started.elapsed());
+            if self.share.is_owed() && let Ok(work) = self.work.try_recv() {
+                self.do_aside(work).await;
+            }
         }
         self.writer
+    }
+
+    async fn do_aside(&mut self, work: Work) {
+        let started = Instant::now();
+        work(&mut self.writer).await;
+        self.share.work_took(started.elapsed());
+        self.logged(aside::WORK_BYTES).await;
     }
 
     /// One group: the first message and what waits behind it, up to the limits. There is no linger timer: under

@@ -8,6 +8,7 @@
 //!   `metrics`: `/metrics`
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
+//! - `projector`: readings, lists and roll-ups from what is stored
 //! - `store`: the database, and all SQL
 //!
 //! Beside it: [`config`], the settings, and [`check`], the subcommand of that name.
@@ -25,6 +26,7 @@ mod limits;
 mod metrics;
 mod observe;
 mod producers;
+pub mod projector;
 mod router;
 pub mod server;
 mod store;
@@ -40,7 +42,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::limits::Memory;
-use crate::metrics::{Commits, Levels};
+use crate::metrics::{Commits, Levels, Projections};
 use crate::producers::totals::Ledger;
 use crate::router::App;
 
@@ -64,11 +66,25 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let mut writing = tasks.spawn(writing);
     let memory = Memory::new(config.api_body_bytes_max);
     let ledger = Ledger::new(ingest.clone(), reader.clone());
-    let levels =
-        Levels { ingest: ingest.clone(), memory: memory.clone(), reader: reader.clone(), ledger: ledger.clone() };
-    let metrics = Arc::new(metrics::metrics(&commits, levels));
-    let app =
-        App { ingest, reader: reader.clone(), ledger, memory, metrics, body_bytes_max: config.api_body_bytes_max };
+    let projections = Projections::default();
+    let (projection, projecting) = projector::start(
+        ingest.clone(),
+        reader.clone(),
+        config.timestamp_field,
+        projections.clone(),
+        closing.clone(),
+    );
+    let mut projecting = tasks.spawn(projecting);
+    let levels = Levels {
+        ingest: ingest.clone(),
+        projection: projection.clone(),
+        memory: memory.clone(),
+        reader: reader.clone(),
+        ledger: ledger.clone(),
+    };
+    let metrics = Arc::new(metrics::metrics(&commits, &projections, levels));
+    let body_bytes_max = config.api_body_bytes_max;
+    let app = App { ingest, projection, reader: reader.clone(), ledger, memory, metrics, body_bytes_max };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");
@@ -76,9 +92,11 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     tokio::select! {
         served = http::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
         _ = &mut writing => return Err(dead()),
+        _ = &mut projecting => return Err(Fatal::new(Exit::Software, "the projector died; the lines above say why")),
     }
-    reader.close().await;
     closing.cancel();
+    let _ = projecting.await;
+    reader.close().await;
     match tokio::time::timeout(WRITER_GRACE, writing).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(dead()),

@@ -16,6 +16,7 @@ use service::metrics::Metrics;
 use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::producers::totals::Ledger;
+use crate::projector::{Losses, Projection};
 use crate::router::App;
 use crate::store::{Failure, Outcome, Reader};
 
@@ -98,10 +99,43 @@ impl Commits {
     }
 }
 
+/// What the projector counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Projections {
+    messages: Counter,
+    readings: Counter,
+    lost: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Projections {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix(PREFIX);
+        registry.register("messages_projected", "Messages that readings were derived from", self.messages.clone());
+        registry.register("readings", "Readings derived from them", self.readings.clone());
+        let help = "What no reading came of, by kind: messages without a time, times of devices that were not readable, \
+                    fields beyond the limits";
+        registry.register("readings_lost", help, self.lost.clone());
+        self.count(Losses::default());
+    }
+
+    pub(crate) fn projected(&self, messages: usize, readings: usize, losses: Losses) {
+        self.messages.inc_by(messages as u64);
+        self.readings.inc_by(readings as u64);
+        self.count(losses);
+    }
+
+    fn count(&self, Losses { untimed, unreadable_times, omitted_fields }: Losses) {
+        for (kind, count) in [("untimed", untimed), ("device_time", unreadable_times), ("field", omitted_fields)] {
+            self.lost.get_or_create(&[("kind", kind)]).inc_by(count);
+        }
+    }
+}
+
 /// What is looked at when somebody asks.
 #[derive(Debug)]
 pub(crate) struct Levels {
     pub(crate) ingest: Ingest,
+    pub(crate) projection: Projection,
     pub(crate) memory: Memory,
     pub(crate) reader: Reader,
     pub(crate) ledger: Ledger,
@@ -126,6 +160,10 @@ impl Collector for Levels {
         gauge("writer_healthy", "1 if the last transaction was committed", None, self.ingest.is_healthy().into())?;
         let help = "Rows that the index of the topics has not taken up yet, by ids";
         gauge("unindexed_rows", help, None, self.ingest.unindexed())?;
+        let help = "Rows that no readings have been derived from yet, by ids";
+        gauge("unprojected_rows", help, None, self.projection.lag())?;
+        let help = "Rows that reproject has not come to yet, by ids; 0 where it is not at work";
+        gauge("reproject_rows", help, None, self.projection.rebuild_lag().unwrap_or(0))?;
         gauge(
             "body_memory",
             "Memory that request bodies hold until they are stored",
@@ -153,9 +191,10 @@ pub(crate) async fn scrape(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Everything that the API counts.
-pub(crate) fn metrics(commits: &Commits, levels: Levels) -> Metrics {
+pub(crate) fn metrics(commits: &Commits, projections: &Projections, levels: Levels) -> Metrics {
     let mut metrics = Metrics::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     commits.register(metrics.registry());
+    projections.register(metrics.registry());
     levels.register(metrics.registry());
     metrics
 }

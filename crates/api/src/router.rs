@@ -20,12 +20,14 @@ use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
+use crate::projector::Projection;
 use crate::store::Reader;
 use crate::{error, health, metrics, observe};
 
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
+    pub(crate) projection: Projection,
     pub(crate) reader: Reader,
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,

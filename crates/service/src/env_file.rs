@@ -40,10 +40,11 @@ pub const KNOWN: &[&str] = &[
     "SPOOL_DURABILITY",
     "SPOOL_MAX_BYTES",
     "STATUS_ADDR",
+    "TIMESTAMP_FIELD",
 ];
 
 /// A key of `.env` with one of these beginnings is meant for us, so an unknown one is a typing error.
-const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "SPOOL_", "STATUS_"];
+const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "SPOOL_", "STATUS_", "TIMESTAMP_"];
 /// Up to so many letters apart, a known name is offered instead of an unknown one.
 const HINT_DISTANCE_MAX: usize = 3;
 

@@ -104,6 +104,7 @@ impl Task {
 
     fn tell(&self) {
         self.state.unindexed.store(self.backlog.rows(), Ordering::Relaxed);
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, self.backlog.at.newest_id) != *newest);
     }
 }
 

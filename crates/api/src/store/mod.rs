@@ -1,9 +1,11 @@
 //! Where rows are kept: what the rest of the program may ask of a database, blind to HTTP and to SQL.
 //!
 //! - [`ledger`]: what is kept of a producer, and what follows from it
+//! - [`projection`]: what the projections take up
 //! - [`sqlite`]: the one database so far
 
 mod ledger;
+pub(crate) mod projection;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
-pub(crate) use sqlite::{Checkpointer, Reader, STEP_ROWS, Writer, inspect};
+pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]

@@ -6,6 +6,8 @@
 //! - [`read`]: the pool of read-only connections
 //! - [`by_topic`]: the index of the topics, which follows the rows
 //! - [`checkpoint`]: the log's way into the database
+//! - [`projection`]: readings, lists and roll-ups, a step at a time; [`rebuild`]: all of it anew
+//! - [`mod@unsynced`]: transactions of what can be made anew
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
 //! - [`adopt`]: a database that the seed's script made becomes ours
@@ -17,9 +19,12 @@ mod checkpoint;
 mod insert;
 mod lock;
 mod producers;
+mod projection;
 mod read;
+mod rebuild;
 mod room;
 mod sequence;
+mod unsynced;
 mod write;
 
 use std::io::ErrorKind;
@@ -36,6 +41,7 @@ pub(crate) use self::by_topic::STEP_ROWS;
 pub(crate) use self::checkpoint::Checkpointer;
 use self::lock::OwnerLock;
 pub(crate) use self::read::Reader;
+pub(crate) use self::rebuild::CarriedTo;
 pub(crate) use self::write::Writer;
 use super::{Location, OpenError, StoreError};
 

@@ -5,9 +5,10 @@
 //! reads by topic looks through the rows beyond the cursor one by one. Both are read in one statement, hence of one
 //! snapshot, and so the answer is the same at any lag.
 
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::read::COLUMNS;
+use super::unsynced::unsynced;
 use super::write::Writer;
 use crate::store::{Indexed, StoreError};
 
@@ -39,37 +40,33 @@ impl Writer {
 
     async fn index_rows(&mut self, rows_max: i64) -> Result<Indexed, StoreError> {
         let mut session = self.take().await?;
-        let result = async {
-            // What a power cut takes is made anew from `dados`, so nobody waits for the disk; the next batch's sync takes
-            // this along. An error in between ends the connection, and the setting with it.
-            let mut tx = session.conn.begin_with("pragma synchronous = normal; begin immediate").await?;
-            let mut at = progress(&mut tx).await?;
-            if let Some(until) = end_of_step(&mut tx, at.last_id, rows_max).await? {
-                // In the index's order: every page is written once. An entry may be there: see the triggers.
-                sqlx::query(
-                    "insert or ignore into dados_por_topico (topico, dado_id)
-                     select topico, id from dados where id > ? and id <= ? and topico is not null order by topico, id",
-                )
-                .bind(at.last_id)
-                .bind(until)
-                .execute(&mut *tx)
-                .await?;
-                sqlx::query(
-                    "insert into projecoes (nome, ultimo_id) values ('dados_por_topico', ?)
-                     on conflict (nome) do update set ultimo_id = excluded.ultimo_id",
-                )
-                .bind(until)
-                .execute(&mut *tx)
-                .await?;
-                at.last_id = until;
-            }
-            tx.commit().await?;
-            sqlx::query("pragma synchronous = full").execute(&mut session.conn).await?;
-            Ok(at)
-        };
-        let result = result.await;
+        let result = unsynced(&mut session.conn, async |tx| index(tx, rows_max).await).await;
         self.settle(session, result).await
     }
+}
+
+async fn index(conn: &mut SqliteConnection, rows_max: i64) -> Result<Indexed, sqlx::Error> {
+    let mut at = progress(conn).await?;
+    if let Some(until) = end_of_step(conn, at.last_id, rows_max).await? {
+        // In the index's order: every page is written once. An entry may be there: see the triggers.
+        sqlx::query(
+            "insert or ignore into dados_por_topico (topico, dado_id)
+             select topico, id from dados where id > ? and id <= ? and topico is not null order by topico, id",
+        )
+        .bind(at.last_id)
+        .bind(until)
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query(
+            "insert into projecoes (nome, ultimo_id) values ('dados_por_topico', ?)
+             on conflict (nome) do update set ultimo_id = excluded.ultimo_id",
+        )
+        .bind(until)
+        .execute(&mut *conn)
+        .await?;
+        at.last_id = until;
+    }
+    Ok(at)
 }
 
 /// The last row of a step; none where there are no rows after `last_id`.

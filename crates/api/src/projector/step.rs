@@ -1,0 +1,196 @@
+//! What follows from consecutive messages: readings, and what they change in lists and roll-ups. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use dados::Timestamp;
+
+use super::device_time::{DeviceTime, Rules, device_time};
+use super::fields::{Field, fields};
+use crate::store::projection::{Carried, FieldNews, Message, Reading, RollUp, Step, TopicNews};
+
+/// Characters of a message that `topicos` shows.
+const NEWEST_CHARS_MAX: usize = 1024;
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
+/// The name of what is a reading as a whole.
+const WHOLE: &str = "valor";
+
+/// What a step could not use of its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    /// Messages whose `timestamp` is no time: someone has edited the table.
+    pub(crate) untimed: u64,
+    /// Messages in which the device's time was looked for and could not be read.
+    pub(crate) unreadable_times: u64,
+    /// Fields beyond the limits of a message.
+    pub(crate) omitted_fields: u64,
+}
+
+/// What follows from the messages after `after_id`, of which there is at least one, in the order of their ids.
+///
+/// What is `carried` is not added to roll-ups again.
+pub(crate) fn derive(after_id: i64, messages: &[Message], rules: &Rules, carried: Carried) -> (Step, Losses) {
+    let mut making = Making { carried, ..Making::default() };
+    for message in messages {
+        making.add(message, rules);
+    }
+    let Making { readings, topics, fields, minutes, hours, losses, .. } = making;
+    let mut step = Step {
+        after_id,
+        until_id: messages.last().map_or(after_id, |message| message.id),
+        readings,
+        topics: topics.into_values().collect(),
+        fields: fields.into_values().collect(),
+        minutes: minutes.into_values().collect(),
+        hours: hours.into_values().collect(),
+    };
+    let key = |reading: &Reading| (reading.topico.clone(), reading.campo.clone(), reading.timestamp.clone());
+    step.readings.sort_by_cached_key(|reading| (key(reading), reading.dado_id));
+    (step, losses)
+}
+
+/// A step while it is made.
+#[derive(Default)]
+struct Making {
+    /// Topics and names of fields, each of which is in many rows.
+    names: HashSet<Arc<str>>,
+    readings: Vec<Reading>,
+    topics: BTreeMap<Arc<str>, TopicNews>,
+    fields: BTreeMap<(Arc<str>, Arc<str>), FieldNews>,
+    /// By topic, field and the begin in milliseconds.
+    minutes: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
+    hours: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
+    losses: Losses,
+    carried: Carried,
+}
+
+impl Making {
+    fn add(&mut self, message: &Message, rules: &Rules) {
+        let Some(captured) = message.timestamp else {
+            self.losses.untimed += 1;
+            return;
+        };
+        let topico = self.name(&message.topico);
+        let found = fields(&message.valor, message.formato);
+        self.losses.omitted_fields += u64::from(found.omitted);
+        let device = device_time(rules, &topico, &found.fields, captured);
+        let captured_text: Arc<str> = captured.to_sql().into();
+        let (time, text, clock) = match device {
+            DeviceTime::At(time) => (time, time.to_sql().into(), rules.campo(&topico)),
+            DeviceTime::NotAsked | DeviceTime::Unreadable => (captured, captured_text.clone(), None),
+        };
+        let whole = found.fields.iter().find(|field| field.campo == WHOLE && found.fields.len() == 1);
+        self.add_topic(
+            message,
+            TopicNews {
+                topico: topico.clone(),
+                ultimo_id: message.id,
+                ultimo_valor: Arc::default(),
+                ultimo_numero: whole.and_then(|field| field.numero),
+                ultimo_timestamp: captured_text.clone(),
+                mensagens: 1,
+                desvio_ms: clock.map(|_| time.as_ms() - captured.as_ms()),
+                sem_hora: (device == DeviceTime::Unreadable).into(),
+            },
+        );
+        self.losses.unreadable_times += u64::from(device == DeviceTime::Unreadable);
+        // The device's time is no reading.
+        for field in found.fields.iter().filter(|field| clock != Some(&*field.campo)) {
+            let reading = Reading {
+                topico: topico.clone(),
+                campo: self.name(&field.campo),
+                timestamp: Arc::clone(&text),
+                dado_id: message.id,
+                numero: field.numero,
+                texto: field.texto.as_deref().map(Arc::from),
+                capturado: clock.map(|_| captured_text.clone()),
+            };
+            self.add_reading(reading, field, time);
+        }
+    }
+
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone());
+        name
+    }
+
+    fn add_topic(&mut self, message: &Message, mut news: TopicNews) {
+        let before = self.topics.get(&news.topico);
+        if let Some(before) = before {
+            news.mensagens += before.mensagens;
+            news.sem_hora += before.sem_hora;
+            news.desvio_ms = news.desvio_ms.or(before.desvio_ms);
+        }
+        match before.filter(|before| before.ultimo_timestamp > news.ultimo_timestamp) {
+            Some(before) => {
+                news.ultimo_id = before.ultimo_id;
+                news.ultimo_valor = before.ultimo_valor.clone();
+                news.ultimo_numero = before.ultimo_numero;
+                news.ultimo_timestamp = before.ultimo_timestamp.clone();
+            }
+            None => news.ultimo_valor = first_chars(&message.valor, NEWEST_CHARS_MAX).into(),
+        }
+        self.topics.insert(news.topico.clone(), news);
+    }
+
+    fn add_reading(&mut self, reading: Reading, field: &Field<'_>, time: Timestamp) {
+        let (topico, campo) = (&reading.topico, &reading.campo);
+        if let Some(number) = field.numero.filter(|_| !self.carried.has(reading.dado_id, time)) {
+            for (roll_ups, step_ms) in [(&mut self.minutes, MINUTE_MS), (&mut self.hours, HOUR_MS)] {
+                let begin_ms = time.as_ms().div_euclid(step_ms) * step_ms;
+                roll_ups
+                    .entry((topico.clone(), campo.clone(), begin_ms))
+                    .and_modify(|roll_up| roll_up.add(number))
+                    .or_insert_with(|| RollUp::of(topico, campo, begin_ms, number));
+            }
+        }
+        self.fields
+            .entry((topico.clone(), campo.clone()))
+            .and_modify(|news| news.add(&reading))
+            .or_insert_with(|| FieldNews { newest: reading.clone(), leituras: 1 });
+        self.readings.push(reading);
+    }
+}
+
+impl FieldNews {
+    fn add(&mut self, reading: &Reading) {
+        self.leituras += 1;
+        // Ids rise.
+        if reading.timestamp >= self.newest.timestamp {
+            self.newest = reading.clone();
+        }
+    }
+}
+
+impl RollUp {
+    fn of(topico: &Arc<str>, campo: &Arc<str>, begin_ms: i64, number: f64) -> Self {
+        // Without decimals: a begin has none. A time that was read is in the range that has a text.
+        let mut inicio = Timestamp::from_ms(begin_ms).map_or_else(|_| String::new(), Timestamp::to_sql);
+        inicio.truncate("2026-11-23 03:21:00".len());
+        Self {
+            topico: topico.clone(),
+            campo: campo.clone(),
+            inicio: inicio.into(),
+            n: 1,
+            soma: number,
+            minimo: number,
+            maximo: number,
+        }
+    }
+
+    fn add(&mut self, number: f64) {
+        self.n += 1;
+        self.soma += number;
+        self.minimo = self.minimo.min(number);
+        self.maximo = self.maximo.max(number);
+    }
+}
+
+fn first_chars(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
+}

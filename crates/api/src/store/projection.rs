@@ -1,0 +1,115 @@
+//! What the projections take up at once: derived from consecutive rows of `dados`, ready to be added.
+
+use std::sync::Arc;
+
+use dados::{Formato, Timestamp};
+
+/// A row of `dados` as the projections read it. Texts of other programs that are no UTF-8 are shown as such.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: i64,
+    /// Empty where there is none.
+    pub(crate) topico: String,
+    pub(crate) valor: String,
+    /// When it was captured; none where the column holds no time.
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) formato: Option<Formato>,
+}
+
+/// A row of `leituras`. Times are in the database's form, with milliseconds, so that they sort as text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) topico: Arc<str>,
+    pub(crate) campo: Arc<str>,
+    pub(crate) timestamp: Arc<str>,
+    pub(crate) dado_id: i64,
+    pub(crate) numero: Option<f64>,
+    pub(crate) texto: Option<Arc<str>>,
+    /// When it was captured, where `timestamp` is the device's.
+    pub(crate) capturado: Option<Arc<str>>,
+}
+
+/// What a step adds to a row of `topicos`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopicNews {
+    pub(crate) topico: Arc<str>,
+    /// The newest message of the step, by the time of its capture and then by id.
+    pub(crate) ultimo_id: i64,
+    pub(crate) ultimo_valor: Arc<str>,
+    pub(crate) ultimo_numero: Option<f64>,
+    pub(crate) ultimo_timestamp: Arc<str>,
+    pub(crate) mensagens: i64,
+    /// The device's clock less ours in the last message that had its time.
+    pub(crate) desvio_ms: Option<i64>,
+    pub(crate) sem_hora: i64,
+}
+
+/// What a step adds to a row of `campos`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FieldNews {
+    /// The newest reading of the step, by its time and then by id.
+    pub(crate) newest: Reading,
+    pub(crate) leituras: i64,
+}
+
+/// What a step adds to a row of `leituras_minuto` or `leituras_hora`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RollUp {
+    pub(crate) topico: Arc<str>,
+    pub(crate) campo: Arc<str>,
+    /// The minute's or the hour's begin.
+    pub(crate) inicio: Arc<str>,
+    pub(crate) n: i64,
+    pub(crate) soma: f64,
+    pub(crate) minimo: f64,
+    pub(crate) maximo: f64,
+}
+
+/// All that follows from the rows after `after_id` up to `until_id`. Every list is in the order of its table's key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) after_id: i64,
+    pub(crate) until_id: i64,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) topics: Vec<TopicNews>,
+    pub(crate) fields: Vec<FieldNews>,
+    pub(crate) minutes: Vec<RollUp>,
+    pub(crate) hours: Vec<RollUp>,
+}
+
+/// Which of two sets of tables: the one that is read, or the one that `reproject` makes anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    Current,
+    Next,
+}
+
+/// How far the projections have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Projected {
+    pub(crate) current_id: i64,
+    /// None where nothing is made anew.
+    pub(crate) next: Option<Next>,
+}
+
+/// Projections that are being made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) id: i64,
+    pub(crate) carried: Carried,
+}
+
+/// What the next generation has from the current one, since the messages that it was made of may be gone: the roll-ups
+/// up to a moment, with all messages up to an id in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) since_id: i64,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Carried {
+    /// Whether a reading of this time in this message is in the roll-ups already.
+    pub(crate) fn has(self, id: i64, time: Timestamp) -> bool {
+        id <= self.since_id && self.until.is_some_and(|until| time < until)
+    }
+}
