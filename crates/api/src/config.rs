@@ -31,6 +31,8 @@ pub enum Action {
     Serve,
     /// Print every setting with its origin, then test the database and the address; changes nothing
     Check,
+    /// Derive readings, topics and charts anew from all stored messages, in the running API or, where none runs, here
+    Reproject,
     /// Ask the running API whether it can take data; exit 0 if so
     Health,
 }

@@ -11,7 +11,7 @@
 //! - `projector`: readings, lists and roll-ups from what is stored
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`check`], the subcommand of that name.
+//! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names.
 
 mod auth;
 pub mod check;
@@ -27,6 +27,7 @@ mod metrics;
 mod observe;
 mod producers;
 pub mod projector;
+pub mod reproject;
 mod router;
 pub mod server;
 mod store;

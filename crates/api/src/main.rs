@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ponte_api::config::{Action, Cli, Config};
-use ponte_api::{check, run, server};
+use ponte_api::{check, reproject, run, server};
 use service::commands::health;
 use service::launch::{block_on, launch};
 use service::settings::Parsed;
@@ -20,6 +20,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
         match cli.command.unwrap_or(Action::Serve) {
             Action::Serve => serve(cli.config).await,
             Action::Check => check::check(&cli.config, &sources).await,
+            Action::Reproject => reproject::reproject(cli.config).await,
             Action::Health => health(cli.config.api_addr).await,
         }
     })

@@ -14,9 +14,10 @@ mod rebuild;
 mod step;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -62,11 +63,24 @@ pub(crate) struct Projection {
     newest: watch::Receiver<i64>,
 }
 
+/// How far readings, lists and charts are behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lag {
+    /// Messages that are stored and not in them yet.
+    pub(crate) atraso: u64,
+    /// Messages that `reproject` has still to go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refazendo: Option<u64>,
+    /// How often all was made anew since the start.
+    pub(crate) refeitas: u64,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     current_id: AtomicI64,
     /// -1 where nothing is made anew.
     next_id: AtomicI64,
+    rebuilt: AtomicU64,
     rebuild: Notify,
 }
 
@@ -80,6 +94,11 @@ impl Projection {
     pub(crate) fn rebuild_lag(&self) -> Option<u64> {
         let id = self.shared.next_id.load(Ordering::Relaxed);
         (id >= 0).then(|| self.behind(id))
+    }
+
+    pub(crate) fn state(&self) -> Lag {
+        let refeitas = self.shared.rebuilt.load(Ordering::Relaxed);
+        Lag { atraso: self.lag(), refazendo: self.rebuild_lag(), refeitas }
     }
 
     /// Has all projections made anew, unless they are already.
@@ -231,3 +250,6 @@ impl Projector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

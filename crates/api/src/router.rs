@@ -22,7 +22,7 @@ use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
 use crate::store::Reader;
-use crate::{error, health, metrics, observe};
+use crate::{error, health, metrics, observe, reproject};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -43,6 +43,7 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         .route("/dados/{id}", get(read::one))
         .route("/produtores", get(ledger::list))
         .route("/produtores/{uuid}", put(report::report).get(ledger::one))
+        .route("/leituras/refazer", post(reproject::start))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::scrape))

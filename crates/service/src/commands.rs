@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use crate::settings::Source;
 use crate::{Exit, Fatal};
 
-/// How long `health` waits for the answer.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// What `health` reads of an answer at most.
+/// How long an answer is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is read of an answer at most.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 /// A value is not padded further than this.
 const VALUE_WIDTH_MAX: usize = 48;
@@ -52,22 +52,37 @@ pub fn report(tried: impl IntoIterator<Item = (String, Result<String, Fatal>)>) 
 
 /// Asks the program that serves `/readyz` on this address whether it can work; exit 69 where it cannot.
 pub async fn health(addr: SocketAddr) -> Result<(), Fatal> {
-    let addr = reachable(addr);
-    let unavailable = |problem: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: {problem}"));
-    let answer = tokio::time::timeout(HEALTH_TIMEOUT, ask(addr)).await;
-    let answer =
-        answer.map_err(|_| unavailable("no answer in time"))?.map_err(|error| unavailable(&error.to_string()))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(()),
-        _ => Err(unavailable(&format!("not ready: {body}"))),
+    match ask(addr, "GET", "/readyz").await? {
+        Answer { status: 200, .. } => Ok(()),
+        Answer { body, .. } => Err(Fatal::new(Exit::Unavailable, format_args!("{addr}: not ready: {body}"))),
     }
 }
 
+/// What a server said.
+pub struct Answer {
+    /// 0 where it spoke no HTTP.
+    pub status: u16,
+    /// At most 16 KiB of it, with the head.
+    pub body: String,
+}
+
+/// Asks the program that serves on this address, with no body; exit 69 where nobody answers in time.
+pub async fn ask(addr: SocketAddr, method: &str, path: &str) -> Result<Answer, Fatal> {
+    let addr = reachable(addr);
+    let unavailable = |problem: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: {problem}"));
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange(addr, method, path)).await;
+    let answer =
+        answer.map_err(|_| unavailable("no answer in time"))?.map_err(|error| unavailable(&error.to_string()))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok(Answer { status, body: body.to_owned() })
+}
+
 /// One request of HTTP/1.0: the server closes after its answer, so the end of the stream is the end of the answer.
-async fn ask(addr: SocketAddr) -> std::io::Result<String> {
+async fn exchange(addr: SocketAddr, method: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
-    stream.write_all(format!("GET /readyz HTTP/1.0\r\nhost: {addr}\r\n\r\n").as_bytes()).await?;
+    let request = format!("{method} {path} HTTP/1.0\r\nhost: {addr}\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -1,5 +1,7 @@
 //! All projections anew from the messages that are there, beside those that are read, then swapped in one transaction.
 
+use std::sync::atomic::Ordering;
+
 use dados::Timestamp;
 use tracing::info;
 
@@ -55,6 +57,7 @@ impl Projector {
         self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;
         self.tell();
         if swapped {
+            self.shared.rebuilt.fetch_add(1, Ordering::Relaxed);
             info!(until_id = self.at.current_id, "projections were made anew");
         }
         Ok(swapped)

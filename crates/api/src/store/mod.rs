@@ -209,6 +209,11 @@ pub(crate) fn locate(url: &str) -> Result<Location, OpenError> {
     }
 }
 
+/// Whether another process has it open to write.
+pub(crate) fn is_owned(location: &Location) -> bool {
+    sqlite::is_owned(location)
+}
+
 /// Opens a database for this process alone: makes, adopts or migrates it.
 pub(crate) async fn connect(url: &str, readers: u32) -> Result<(Writer, Reader), OpenError> {
     sqlite::open(locate(url)?, readers).await

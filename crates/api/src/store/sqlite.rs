@@ -93,6 +93,10 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
     Ok((Writer::new(write, conn, lock), reader))
 }
 
+pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {
+    OwnerLock::is_held(path)
+}
+
 /// Looks at the file for `check` without changing it: the line to print.
 pub(crate) async fn inspect(Location { path, options }: &Location) -> Result<String, OpenError> {
     if OwnerLock::is_held(path) {

@@ -146,7 +146,7 @@ async fn swap(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     }
     // Messages that are gone still count, and what was newest of a topic or a field without any other still is.
     for sql in [
-        "update refeita_topicos set mensagens = mensagens + gone.apagadas, apagadas = gone.apagadas
+        "update refeita_topicos set mensagens = refeita_topicos.mensagens + gone.apagadas, apagadas = gone.apagadas
          from topicos as gone where gone.topico = refeita_topicos.topico and gone.apagadas > 0",
         "insert or ignore into refeita_topicos select * from topicos where apagadas > 0",
         "insert or ignore into refeita_campos select * from campos

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dados::Timestamp;
 use proptest::prelude::*;
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 
 use super::*;

@@ -1,0 +1,329 @@
+//! The projections are what a naive computation over all rows gives, whatever happens in between.
+
+use std::collections::BTreeMap;
+
+use dados::Timestamp;
+use proptest::prelude::*;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use tempfile::TempDir;
+
+use super::device_time::Rules;
+use super::step::derive;
+use crate::store::projection::{Carried, Generation, Next, Projected, Step};
+use crate::store::{Batch, CarriedTo, Origin, Reader, Row, Writer, connect};
+
+const TOPICS: [&str; 3] = ["casa/sala", "casa/quarto", "b"];
+/// 2026-11-23T03:00:00Z: the first of the hours that rows are from.
+const BASE_MS: i64 = 1_795_402_800_000;
+
+/// A message as the test makes it.
+#[derive(Clone, Debug)]
+struct Sent {
+    topic: Option<usize>,
+    payload: Payload,
+    /// Minutes after [`BASE_MS`], in no order.
+    minute: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Payload {
+    Number(i32),
+    Text,
+    Object(i32, bool),
+    /// With the device's own minute.
+    Timed(i32, i64),
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Store(Vec<Sent>),
+    Step(usize),
+    /// A step that begins where the cursor is not.
+    StepFromElsewhere,
+    /// The process dies and starts.
+    Die,
+    BeginAnew,
+    StepAnew(usize),
+    Swap,
+    Sweep,
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let payload = prop_oneof![
+        (-50..50i32).prop_map(Payload::Number),
+        Just(Payload::Text),
+        (-50..50i32, any::<bool>()).prop_map(|(number, flag)| Payload::Object(number, flag)),
+        (-50..50i32, 0..200i64).prop_map(|(number, minute)| Payload::Timed(number, minute)),
+    ];
+    (prop::option::of(0..TOPICS.len()), payload, 0..200i64).prop_map(|(topic, payload, minute)| Sent {
+        topic,
+        payload,
+        minute,
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        5 => prop::collection::vec(sent(), 1..20).prop_map(Event::Store),
+        5 => (1..15usize).prop_map(Event::Step),
+        1 => Just(Event::StepFromElsewhere),
+        1 => Just(Event::Die),
+        1 => Just(Event::BeginAnew),
+        4 => (1..25usize).prop_map(Event::StepAnew),
+        2 => Just(Event::Swap),
+        1 => Just(Event::Sweep),
+    ]
+}
+
+fn time(minute: i64) -> Timestamp {
+    Timestamp::from_ms(BASE_MS + minute * 60_000 + minute % 7).unwrap()
+}
+
+impl Sent {
+    fn row(&self) -> Row {
+        let valor = match self.payload {
+            Payload::Number(number) => number.to_string(),
+            Payload::Text => "ligado".to_owned(),
+            Payload::Object(number, flag) => format!(r#"{{"t": {number}, "porta": {{"aberta": {flag}}}}}"#),
+            Payload::Timed(number, minute) => format!(r#"{{"ts":"{}","t":{number}}}"#, time(minute)),
+        };
+        Row {
+            valor: valor.into(),
+            timestamp: time(self.minute).to_sql().into(),
+            topico: self.topic.map(|topic| TOPICS[topic].into()),
+            qos: None,
+            retido: None,
+            dup: None,
+            formato: None,
+        }
+    }
+
+    /// Its readings, and their minute.
+    fn readings(&self) -> (Vec<(&'static str, Value)>, i64) {
+        match self.payload {
+            Payload::Number(number) => (vec![("valor", (Some(number.into()), None))], self.minute),
+            Payload::Text => (vec![("valor", (None, Some("ligado")))], self.minute),
+            Payload::Object(number, flag) => {
+                let aberta = (Some(f64::from(flag)), None);
+                (vec![("t", (Some(number.into()), None)), ("porta.aberta", aberta)], self.minute)
+            }
+            Payload::Timed(number, minute) => (vec![("t", (Some(number.into()), None))], minute),
+        }
+    }
+}
+
+/// Number and text.
+type Value = (Option<f64>, Option<&'static str>);
+/// Every table as text, row by row.
+type Tables = BTreeMap<&'static str, Vec<String>>;
+
+/// What the tables must have: a row a line, columns as SQLite prints them.
+fn expected(rows: &[Sent]) -> Tables {
+    let mut tables = Tables::from_iter(SELECTS.map(|(table, _)| (table, Vec::new())));
+    let mut topics: BTreeMap<&str, Vec<(String, i64, &Sent)>> = BTreeMap::new();
+    let mut fields = BTreeMap::<_, Vec<(String, i64, Value)>>::new();
+    let mut roll_ups: BTreeMap<(&str, &str, &str, String), Vec<f64>> = BTreeMap::new();
+    for (id, row) in (1..).zip(rows) {
+        let topico = row.topic.map_or("", |topic| TOPICS[topic]);
+        topics.entry(topico).or_default().push((time(row.minute).to_sql(), id, row));
+        let (readings, minute) = row.readings();
+        for (campo, value) in readings {
+            let at = time(minute).to_sql();
+            fields.entry((topico, campo)).or_default().push((at.clone(), id, value));
+            if let (Some(number), _) = value {
+                let minuto = format!("{}:00", &at[..16]);
+                roll_ups.entry(("leituras_minuto", topico, campo, minuto)).or_default().push(number);
+                let hora = format!("{}:00:00", &at[..13]);
+                roll_ups.entry(("leituras_hora", topico, campo, hora)).or_default().push(number);
+            }
+        }
+    }
+    let show = |number: Option<f64>| number.map(|number| format!("{number:.1}")).unwrap_or_default();
+    for ((topico, campo), mut readings) in fields {
+        readings.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        for (at, id, (numero, texto)) in &readings {
+            let line = format!("{topico}|{campo}|{at}|{id}|{}|{}", show(*numero), texto.unwrap_or_default());
+            tables.entry("leituras").or_default().push(line);
+        }
+        let (at, id, (numero, texto)) = &readings[readings.len() - 1];
+        let (numero, texto, count) = (show(*numero), texto.unwrap_or_default(), readings.len());
+        tables.entry("campos").or_default().push(format!("{topico}|{campo}|{id}|{numero}|{texto}|{at}|{count}"));
+    }
+    for (topico, mut messages) in topics {
+        let skew = messages.iter().rev().find_map(|(_, _, sent)| match sent.payload {
+            Payload::Timed(_, minute) => Some(time(minute).as_ms() - time(sent.minute).as_ms()),
+            _ => None,
+        });
+        let skew = skew.map(|skew| skew.to_string()).unwrap_or_default();
+        let timed = |(_, _, sent): &&(String, i64, &Sent)| matches!(sent.payload, Payload::Timed(..));
+        let untimed = messages.len() - messages.iter().filter(timed).count();
+        messages.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        let (at, id, newest) = &messages[messages.len() - 1];
+        let numero = match newest.payload {
+            Payload::Number(number) => Some(number.into()),
+            _ => None,
+        };
+        let (valor, numero, count) = (newest.row().valor, show(numero), messages.len());
+        let line = format!("{topico}|{id}|{valor}|{numero}|{at}|{count}|{skew}|{untimed}");
+        tables.entry("topicos").or_default().push(line);
+    }
+    for ((table, topico, campo, inicio), numbers) in roll_ups {
+        let min = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (n, sum) = (numbers.len(), numbers.iter().sum::<f64>());
+        let line = format!("{topico}|{campo}|{inicio}|{n}|{sum:.1}|{min:.1}|{max:.1}");
+        tables.entry(table).or_default().push(line);
+    }
+    tables
+}
+
+/// Each row as one text; the numbers of the test are whole or halves of nothing, and so print alike.
+const SELECTS: [(&str, &str); 5] = [
+    ("leituras", "topico, campo, timestamp, dado_id, numero, texto"),
+    ("topicos", "topico, ultimo_id, ultimo_valor, ultimo_numero, ultimo_timestamp, mensagens, desvio_ms, sem_hora"),
+    ("campos", "topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras"),
+    ("leituras_minuto", "topico, campo, minuto, n, soma, minimo, maximo"),
+    ("leituras_hora", "topico, campo, hora, n, soma, minimo, maximo"),
+];
+
+async fn tables(dir: &TempDir) -> Tables {
+    let options = SqliteConnectOptions::new().filename(dir.path().join("dados.db")).read_only(true);
+    let mut conn: SqliteConnection = options.connect().await.unwrap();
+    let mut tables = Tables::new();
+    for (table, columns) in SELECTS {
+        let shown: Vec<String> = columns.split(", ").map(|column| format!("coalesce({column}, '')")).collect();
+        // In the order of the key, which columns begin with; `campos` and `topicos` have a key of their own.
+        let sql = format!("select {} from {table} order by {columns}", shown.join(" || '|' || "));
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
+        tables.insert(table, rows.iter().map(|row| row.get(0)).collect());
+    }
+    conn.close().await.unwrap();
+    tables
+}
+
+/// A database, and what is done to it.
+struct Bench {
+    dir: TempDir,
+    rules: Rules,
+    writer: Writer,
+    reader: Reader,
+    rows: Vec<Sent>,
+}
+
+async fn open(dir: &TempDir) -> (Writer, Reader) {
+    connect(&format!("sqlite:{}/dados.db", dir.path().display()), 1).await.unwrap()
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, reader) = open(&dir).await;
+        Self { dir, rules: "ts".parse().unwrap(), writer, reader, rows: Vec::new() }
+    }
+
+    async fn at(&mut self) -> Projected {
+        self.writer.projected().await.unwrap()
+    }
+
+    async fn step(&mut self, after_id: i64, rows_max: usize, generation: Generation, carried: Carried) -> bool {
+        let last_id = self.at().await.current_id;
+        let mut messages = self.reader.messages(after_id, rows_max).await.unwrap();
+        messages.retain(|message| generation == Generation::Current || message.id <= last_id);
+        if messages.is_empty() {
+            return false;
+        }
+        let (step, losses) = derive(after_id, &messages, &self.rules, carried);
+        assert_eq!((losses.untimed, losses.omitted_fields), (0, 0));
+        self.writer.project(&step, generation).await.unwrap();
+        true
+    }
+
+    async fn step_current(&mut self, rows_max: usize) -> bool {
+        let after_id = self.at().await.current_id;
+        self.step(after_id, rows_max, Generation::Current, Carried::default()).await
+    }
+
+    async fn step_anew(&mut self, rows_max: usize) -> bool {
+        let Some(Next { id, carried }) = self.at().await.next else { return false };
+        self.step(id, rows_max, Generation::Next, carried).await
+    }
+
+    async fn begin_anew(&mut self) {
+        if self.at().await.next.is_some() {
+            return;
+        }
+        while self.writer.sweep_old().await.unwrap() {}
+        let until = self.writer.begin_next().await.unwrap();
+        let mut to = until.map(|_| CarriedTo::default());
+        while let (Some(from), Some(until)) = (&to, until) {
+            to = self.writer.carry_over(from, until).await.unwrap();
+        }
+        self.writer.next_is_ready(until).await.unwrap();
+    }
+
+    async fn happen(&mut self, event: Event) {
+        match event {
+            Event::Store(sent) => {
+                let batch = Batch { rows: sent.iter().map(Sent::row).collect(), origin: Origin::Unmarked };
+                self.writer.write(&[&batch], Timestamp::now()).await.unwrap();
+                self.rows.extend(sent);
+            }
+            Event::Step(rows_max) => {
+                self.step_current(rows_max).await;
+            }
+            Event::StepFromElsewhere => {
+                let Projected { current_id, .. } = self.at().await;
+                let step = Step { after_id: current_id + 1, until_id: current_id + 2, ..Step::default() };
+                self.writer.project(&step, Generation::Current).await.unwrap_err();
+            }
+            Event::Die => self.die().await,
+            Event::BeginAnew => self.begin_anew().await,
+            Event::StepAnew(rows_max) => {
+                self.step_anew(rows_max).await;
+            }
+            Event::Swap => {
+                let Projected { current_id, next } = self.at().await;
+                let is_as_far = next.is_some_and(|next| next.id == current_id);
+                assert_eq!(self.writer.swap().await.unwrap(), is_as_far);
+            }
+            Event::Sweep => {
+                self.writer.sweep_old().await.unwrap();
+            }
+        }
+    }
+
+    /// Nothing is closed in order.
+    async fn die(&mut self) {
+        let Self { dir, .. } = self;
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (writer, reader) = open(&elsewhere).await;
+        drop((std::mem::replace(&mut self.writer, writer), std::mem::replace(&mut self.reader, reader)));
+        let (writer, reader) = open(dir).await;
+        (self.writer, self.reader) = (writer, reader);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn projections_are_what_a_naive_computation_gives(events in prop::collection::vec(event(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut bench = Bench::new().await;
+            for event in events {
+                bench.happen(event).await;
+                // What has been taken up is exact at any moment.
+                let at = usize::try_from(bench.at().await.current_id).unwrap();
+                assert_eq!(tables(&bench.dir).await, expected(&bench.rows[..at]));
+            }
+            while bench.step_current(1024).await {}
+            bench.begin_anew().await;
+            while bench.step_anew(1024).await {}
+            assert!(bench.writer.swap().await.unwrap());
+            while bench.writer.sweep_old().await.unwrap() {}
+            assert_eq!(tables(&bench.dir).await, expected(&bench.rows));
+        });
+    }
+}
