@@ -48,6 +48,28 @@ pub fn check_filter(filter: &str) -> Result<(), InvalidTopic> {
     check_levels(filter)
 }
 
+/// Whether a topic is among those that a filter selects (§4.7). Both are taken as valid, the filter without a
+/// `$share/group/` before it: the group is no part of what it selects.
+///
+/// `+` stands for any one level, an empty one too; `#` for any levels to come, none too, so that `a/#` has `a` in it.
+/// Neither stands for a first level that begins with `$`, where servers keep topics of their own [MQTT-4.7.2-1].
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut names = topic.split('/');
+    for level in filter.split('/') {
+        if level == "#" {
+            return true;
+        }
+        match names.next() {
+            Some(name) if level == "+" || level == name => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
+}
+
 fn check_text(topic: &str) -> Result<(), InvalidTopic> {
     if topic.is_empty() {
         Err(InvalidTopic::Empty)
@@ -76,6 +98,7 @@ fn check_levels(filter: &str) -> Result<(), InvalidTopic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn filters_follow_the_standard() {
@@ -103,5 +126,65 @@ mod tests {
         assert_eq!(check_name("casa/sala"), Ok(()));
         assert_eq!(check_name("casa/+"), Err(InvalidTopic::Wildcard));
         assert_eq!(check_name("casa/#"), Err(InvalidTopic::Wildcard));
+    }
+
+    #[test]
+    fn filters_select_as_the_standard_says() {
+        for (filter, topics, others) in [
+            ("a/b", &["a/b"][..], &["a", "a/b/c", "A/b", "a/b/", "/a/b"][..]),
+            ("#", &["a", "a/b", "/", "/a", "a//b"], &["$SYS", "$SYS/a", "$"]),
+            ("+", &["a"], &["a/b", "/", "/a", "$SYS"]),
+            ("+/+", &["a/b", "/", "/a", "a/"], &["a", "a/b/c", "$SYS/a"]),
+            ("/+", &["/a", "/", "/$a"], &["a", "a/b", "/a/b"]),
+            ("+/#", &["a", "a/b", "/", "/a/b"], &["$SYS", "$SYS/a"]),
+            ("a/#", &["a", "a/", "a/b", "a/b/c", "a/$b"], &["b", "ab", "ab/c", "/a"]),
+            ("a/+/#", &["a/b", "a/", "a/b/c"], &["a", "b/a"]),
+            ("a/+/c", &["a/b/c", "a//c", "a/$b/c"], &["a/c", "a/b/b/c", "a/b/c/d"]),
+            ("a/+", &["a/b", "a/"], &["a", "a/b/c"]),
+            ("$SYS/#", &["$SYS", "$SYS/a", "$SYS/a/b"], &["SYS/a", "$SYSa"]),
+            ("$SYS/+", &["$SYS/a"], &["$SYS", "$SYS/a/b"]),
+            ("casa/ção/+", &["casa/ção/ü"], &["casa/cao/ü"]),
+        ] {
+            assert_eq!(check_filter(filter), Ok(()));
+            topics.iter().for_each(|topic| assert!(matches(filter, topic), "{filter} leaves {topic} out"));
+            others.iter().for_each(|topic| assert!(!matches(filter, topic), "{filter} takes {topic}"));
+        }
+    }
+
+    /// The standard's sentences one by one, on lists of levels.
+    fn model(filter: &str, topic: &str) -> bool {
+        let names: Vec<&str> = topic.split('/').collect();
+        let mut levels: Vec<&str> = filter.split('/').collect();
+        let rest = levels.last() == Some(&"#");
+        if rest {
+            levels.pop();
+        }
+        let enough = if rest { names.len() >= levels.len() } else { names.len() == levels.len() };
+        let wildcard_first = levels.first().is_none_or(|level| *level == "+");
+        enough
+            && !(wildcard_first && names[0].starts_with('$'))
+            && levels.iter().zip(&names).all(|(level, name)| *level == "+" || level == name)
+    }
+
+    fn levels(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(of), 1..5).prop_map(|levels| levels.join("/"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn matching_is_that_of_the_model(
+            filter in levels(&["", "a", "b", "$s", "+", "+"]), rest in any::<bool>(), topic in levels(&["", "a", "b", "$s"]),
+        ) {
+            let filter = if rest { filter + "/#" } else { filter };
+            prop_assert_eq!(matches(&filter, &topic), model(&filter, &topic), "{} {}", filter, topic);
+        }
+
+        #[test]
+        fn a_name_selects_itself_and_any_texts_do_no_harm(filter in "[a+#/$]{0,8}", topic in "\\PC{0,20}") {
+            let _ = matches(&filter, &topic);
+            prop_assert!(check_name(&topic).is_err() || matches(&topic, &topic));
+        }
     }
 }
