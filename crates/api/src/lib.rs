@@ -25,6 +25,7 @@ mod limits;
 mod metrics;
 mod observe;
 mod producers;
+mod projector;
 mod router;
 pub mod server;
 mod store;

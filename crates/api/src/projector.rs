@@ -1,0 +1,3 @@
+//! From stored messages to what charts read: each step is a pure function in a file of its own.
+
+pub(crate) mod fields;
