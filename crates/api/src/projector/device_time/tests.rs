@@ -215,7 +215,9 @@ proptest! {
     }
 
     #[test]
-    fn any_texts_do_no_harm(rules in "\\PC{0,40}", made in "[a+#/=, $]{0,12}", topico in "\\PC{0,20}", ts in "\\PC{0,40}") {
+    fn any_texts_do_no_harm(
+        rules in "\\PC{0,40}", made in "[a+#/=, $]{0,12}", topico in "\\PC{0,20}", ts in "\\PC{0,40}",
+    ) {
         let field = Field { campo: "ts".into(), numero: None, texto: Some(ts.into()) };
         for rules in [rules, made].iter().filter_map(|rules| rules.parse::<Rules>().ok()) {
             let _ = device_time(&rules, &topico, std::slice::from_ref(&field), captured());

@@ -134,7 +134,8 @@ proptest! {
 
     #[test]
     fn white_space_between_tokens_means_nothing(
-        value in json(), spaces in prop::collection::vec(prop::sample::select(vec!["", " ", "\n", "\r\n", "\t  "]), 1..9),
+        value in json(),
+        spaces in prop::collection::vec(prop::sample::select(vec!["", " ", "\n", "\r\n", "\t  "]), 1..9),
     ) {
         let (plain, spaced) = (value.to_string(), spaced(&value, &mut spaces.into_iter().cycle()));
         prop_assert_eq!(fields(&plain, None), fields(&spaced, None), "{}", spaced);
@@ -143,7 +144,8 @@ proptest! {
     #[test]
     fn a_number_comes_back(number in any::<f64>(), integer in any::<i64>()) {
         for number in [number, integer as f64] {
-            let payloads = [format!("{number}"), format!("{number:e}"), format!("[{number:?}]"), format!("\"{number}\"")];
+            let (plain, quoted) = (format!("{number}"), format!("\"{number}\""));
+            let payloads = [plain, quoted, format!("{number:e}"), format!("[{number:?}]")];
             for payload in payloads.iter().filter(|_| number.is_finite()) {
                 prop_assert_eq!(fields(payload, None).fields[0].numero, Some(number), "{}", payload);
             }
@@ -165,7 +167,9 @@ proptest! {
     }
 
     #[test]
-    fn json_that_was_tampered_with_is_taken(value in json(), at in any::<prop::sample::Index>(), byte in "\\PC|[\0\"{}]") {
+    fn json_that_was_tampered_with_is_taken(
+        value in json(), at in any::<prop::sample::Index>(), byte in "\\PC|[\0\"{}]",
+    ) {
         let mut payload: Vec<char> = value.to_string().chars().collect();
         let at = at.index(payload.len());
         payload.splice(at..=at, byte.chars());
