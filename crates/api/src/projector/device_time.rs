@@ -58,8 +58,8 @@ pub enum InvalidRule {
 impl FromStr for Rules {
     type Err = InvalidRules;
 
-    /// `casa/#=ts, planta/+/x=relogio.unix`: the first whose filter has the topic in it counts, and a `campo` alone is for
-    /// `#`, all topics but those that begin with `$`. Nothing at all is no rules.
+    /// `casa/#=ts, planta/+/x=relogio.unix`: the first whose filter has the topic in it counts, and a `campo` alone is
+    /// for `#`, all topics but those that begin with `$`. Nothing at all is no rules.
     ///
     /// The last `=` separates and commas end a rule: a `campo` with either cannot be named.
     fn from_str(text: &str) -> Result<Self, InvalidRules> {

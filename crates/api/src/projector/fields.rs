@@ -10,6 +10,8 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 /// Fields that a message may have.
@@ -53,8 +55,8 @@ pub(crate) struct Fields<'a> {
 ///
 /// - A number is the field `valor`, and so is a text that is one: decimal, with a sign, a point and an exponent if
 ///   need be (`-5`, `+23.5`, `.5`, `1e3`; not `23,5`, `0x17`, `inf` or `NaN`), white space around it.
-/// - An object or array is one field a leaf: `a.b` or `a.0`. `null`, `{}` and `[]` are none. Of leaves with one path the
-///   last counts, at the place of the first.
+/// - An object or array is one field a leaf: `a.b` or `a.0`. `null`, `{}` and `[]` are none. Of leaves with one path
+///   the last counts, at the place of the first.
 /// - A JSON string is its text, and its number as well if it is one.
 /// - Anything else is a text, JSON that is broken too, without the white space around it.
 /// - Base64 has no fields, and an empty message none.
@@ -119,8 +121,8 @@ impl<'a> Fields<'a> {
 /// Reads an object or array one member at a time, each as the text that it is: a number is then read from its digits,
 /// which serde would have made a double of, and nothing is built that no field has.
 ///
-/// To find where a member ends takes no recursion, so that the stack never holds more than [`DEPTH_MAX`] of these, and no
-/// text is gone through much more often than that.
+/// To find where a member ends takes no recursion, so that the stack never holds more than [`DEPTH_MAX`] of these, and
+/// no text is gone through much more often than that.
 struct Container<'f, 'a> {
     fields: &'f mut Fields<'a>,
     campo: Cow<'a, str>,

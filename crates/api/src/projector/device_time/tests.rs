@@ -159,6 +159,23 @@ fn what_can_be_true_has_an_end_on_both_sides() {
 }
 
 #[test]
+fn the_size_of_a_number_is_its_unit() {
+    for (number, ms) in [
+        (99_999_999_999.0, Some(99_999_999_999_000)),
+        (1e11, Some(100_000_000_000)),
+        (99_999_999_999_999.0, Some(99_999_999_999_999)),
+        (1e14, Some(100_000_000_000)),
+        (99_999_999_999_999_984.0, Some(99_999_999_999_999)),
+        (1e17, Some(100_000_000_000)),
+        (-1.5, Some(-1_500)),
+        (f64::MAX, None),
+        (f64::MIN, None),
+    ] {
+        assert_eq!(since_epoch(number).map(Timestamp::as_ms), ms, "{number}");
+    }
+}
+
+#[test]
 fn the_field_is_that_of_the_topic() {
     let rules = rules("casa/#=relogio.unix, lab/#=2.hora, bruto=valor");
     let at = |text: &str| DeviceTime::At(text.parse().unwrap());
@@ -198,7 +215,9 @@ proptest! {
     }
 
     #[test]
-    fn any_texts_do_no_harm(rules in "\\PC{0,40}", made in "[a+#/=, $]{0,12}", topico in "\\PC{0,20}", ts in "\\PC{0,40}") {
+    fn any_texts_do_no_harm(
+        rules in "\\PC{0,40}", made in "[a+#/=, $]{0,12}", topico in "\\PC{0,20}", ts in "\\PC{0,40}",
+    ) {
         let field = Field { campo: "ts".into(), numero: None, texto: Some(ts.into()) };
         for rules in [rules, made].iter().filter_map(|rules| rules.parse::<Rules>().ok()) {
             let _ = device_time(&rules, &topico, std::slice::from_ref(&field), captured());

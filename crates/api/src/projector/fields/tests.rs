@@ -1,7 +1,4 @@
-//! Payloads by table, the worst of them, and any of them against a model on `serde_json::Value`.
-
-use proptest::prelude::*;
-use serde_json::{Value, json};
+//! Payloads by table: what each has in it, and what each limit leaves.
 
 use super::*;
 
@@ -82,44 +79,9 @@ fn digits_that_a_double_has_only_nearly_are_kept() {
 
 #[test]
 fn what_is_no_number_is_text() {
-    for payload in [
-        "ligado",
-        "23,5",
-        "1.234,5",
-        "0x17",
-        "inf",
-        "-inf",
-        "NaN",
-        "nan",
-        "infinity",
-        "+-1",
-        "--1",
-        "1-2",
-        "1e",
-        "e5",
-        ".",
-        "-",
-        "+",
-        "-.",
-        "1_000",
-        "1 000",
-        "23.5 C",
-        "23.5°C",
-        "1.2.3",
-        "2026-11-23",
-        "12:30",
-        "True",
-        "TRUE",
-        "NULL",
-        "truefalse",
-        "on",
-        "٣",
-        "\0",
-        "23.5\0",
-        "\u{feff}1",
-        "a: 1",
-        "'a'",
-    ] {
+    let words = "ligado on True TRUE NULL truefalse inf -inf infinity NaN nan e5 a:1 'a' ٣ \0 23.5\0 \u{feff}1";
+    let nearly = "23,5 1.234,5 0x17 +-1 --1 1-2 1e . - + -. 1_000 23.5°C 1.2.3 2026-11-23 12:30";
+    for payload in words.split(' ').chain(nearly.split(' ')).chain(["1 000", "23.5 C"]) {
         assert_fields(payload, &[t("valor", payload)]);
     }
     assert_fields(" ligado\r\n", &[t("valor", "ligado")]);
@@ -205,42 +167,12 @@ fn of_one_path_the_last_counts_where_the_first_was() {
 
 #[test]
 fn json_that_is_broken_is_text() {
-    for payload in [
-        r#"{"a":1"#,
-        r#"{"a":1}}"#,
-        r#"{"a":1}{"a":2}"#,
-        r#"{"a":1} x"#,
-        r#"{"a":1,}"#,
-        "{'a':1}",
-        "{a:1}",
-        "[1,2",
-        "[1,]",
-        "[01]",
-        "[+1]",
-        "[.5]",
-        "[1.]",
-        r#"{"t":NaN}"#,
-        r#"{"t":-Infinity}"#,
-        "{",
-        "[",
-        "}",
-        "]",
-        "[}",
-        "\"",
-        "\"a",
-        "a\"",
-        r#""a""b""#,
-        r#""\x""#,
-        r#"{"a":"\u12"}"#,
-        "{\"a\":\"\n\"}",
-        "{\"a\n\":1}",
-        "\"\n\"",
-        "[truee]",
-        "[nul]",
-        r#"{"a":{"b":[1,{"c":}]}}"#,
-        r#"{"a":1,"b":{"c":1,"c"}}"#,
-        "[1]\u{b}",
-    ] {
+    let objects = r#"{"a":1 {"a":1}} {"a":1}{"a":2} {"a":1,} {'a':1} {a:1} {"t":NaN} {"t":-Infinity} {"a":"\u12"}"#;
+    let nested = r#"{"a":{"b":[1,{"c":}]}} {"a":1,"b":{"c":1,"c"}}"#;
+    let arrays = "[1,2 [1,] [01] [+1] [.5] [1.] [truee] [nul] [1]\u{b} { [ } ] [}";
+    let strings = r#"" "a a" "a""b" "\x""#;
+    let spaces = ["{\"a\":1} x", "{\"a\":\"\n\"}", "{\"a\n\":1}", "\"\n\""];
+    for payload in [objects, nested, arrays, strings].into_iter().flat_map(|list| list.split(' ')).chain(spaces) {
         assert_fields(payload, &[t("valor", payload)]);
     }
 }
@@ -292,7 +224,6 @@ fn what_is_too_deep_is_text() {
         assert_fields(&nested(DEPTH_MAX, inner), &[]);
     }
     assert_fields(&nested(20, "1"), &[t(path, &nested(12, "1"))]);
-    assert_fields(&nested(20, ""), &[]);
 }
 
 #[test]
