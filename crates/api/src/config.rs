@@ -1,6 +1,7 @@
 //! The settings of the API and its command line.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -8,6 +9,7 @@ use service::settings;
 use service::telemetry::LogSettings;
 
 use crate::projector::device_time::Rules;
+use crate::retention::Ages;
 
 /// REST in front of SQL: takes readings over HTTP, stores them durably and reads them back
 #[derive(Parser, Clone, Debug)]
@@ -59,6 +61,18 @@ pub struct Config {
     /// Field of a payload with the device's own time: ts, or by topic: casa/#=ts,planta/+=relogio.unix
     #[arg(long, env = "TIMESTAMP_FIELD", value_name = "[FILTER=]FIELD,…", default_value = "")]
     pub timestamp_field: Rules,
+    /// Delete messages older than this, such as 90d; without it, none
+    #[arg(long, env = "RETENTION_DADOS", value_name = "TIME", value_parser = age)]
+    pub retention_dados: Option<Duration>,
+    /// Delete readings older than this
+    #[arg(long, env = "RETENTION_LEITURAS", value_name = "TIME", value_parser = age)]
+    pub retention_leituras: Option<Duration>,
+    /// Delete readings by minute older than this
+    #[arg(long, env = "RETENTION_LEITURAS_MINUTO", value_name = "TIME", value_parser = age)]
+    pub retention_leituras_minuto: Option<Duration>,
+    /// Delete readings by hour older than this
+    #[arg(long, env = "RETENTION_LEITURAS_HORA", value_name = "TIME", value_parser = age)]
+    pub retention_leituras_hora: Option<Duration>,
     /// Largest request body, as sent and as decompressed
     #[arg(long, env = "API_BODY_BYTES_MAX", value_name = "SIZE", default_value = "32MiB", value_parser = body_bytes)]
     pub api_body_bytes_max: usize,
@@ -77,9 +91,34 @@ impl Default for Config {
             api_addr: (Ipv4Addr::LOCALHOST, 8080).into(),
             api_allow_anonymous: false,
             timestamp_field: Rules::default(),
+            retention_dados: None,
+            retention_leituras: None,
+            retention_leituras_minuto: None,
+            retention_leituras_hora: None,
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
         }
+    }
+}
+
+impl Config {
+    pub(crate) fn ages(&self) -> Ages {
+        Ages {
+            messages: self.retention_dados,
+            readings: self.retention_leituras,
+            minutes: self.retention_leituras_minuto,
+            hours: self.retention_leituras_hora,
+        }
+    }
+}
+
+/// The shortest age: a forgotten `d` must not delete all but the last minutes.
+const AGE_MIN: Duration = Duration::from_secs(3600);
+
+fn age(text: &str) -> Result<Duration, String> {
+    match settings::duration(text)? {
+        age if age >= AGE_MIN => Ok(age),
+        _ => Err("expected 1h or more, such as 12h or 90d".to_owned()),
     }
 }
 

@@ -23,8 +23,6 @@ pub(crate) struct Health {
     leituras: Option<Lag>,
 }
 
-
-
 pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok", produtores: None, leituras: None })
 }

@@ -133,11 +133,8 @@ pub(crate) fn start(
     closing: CancellationToken,
 ) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let state = State {
-        healthy: AtomicBool::new(true),
-        ledger_version: AtomicU64::new(0),
-        unindexed: AtomicU64::new(0),
-    };
+    let state =
+        State { healthy: AtomicBool::new(true), ledger_version: AtomicU64::new(0), unindexed: AtomicU64::new(0) };
     let (aside, work) = aside::queue();
     let (newest, newest_seen) = watch::channel(0);
     let tidings = Arc::new(Tidings::default());
@@ -198,7 +195,9 @@ impl Task {
                 self.index().await;
             }
             self.share.batches_took(started.elapsed());
-            if self.share.is_owed() && let Ok(work) = self.work.try_recv() {
+            if self.share.is_owed()
+                && let Ok(work) = self.work.try_recv()
+            {
                 self.do_aside(work).await;
             }
         }

@@ -8,7 +8,7 @@
 //!   `metrics`: `/metrics`
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
-//! - `projector`: readings, lists and roll-ups from what is stored
+//! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
 //! - `store`: the database, and all SQL
 //!
 //! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names.
@@ -26,7 +26,9 @@ mod limits;
 mod metrics;
 mod observe;
 mod producers;
-mod projector;
+pub mod projector;
+pub mod reproject;
+mod retention;
 mod router;
 pub mod server;
 mod store;
@@ -66,15 +68,11 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let mut writing = tasks.spawn(writing);
     let memory = Memory::new(config.api_body_bytes_max);
     let ledger = Ledger::new(ingest.clone(), reader.clone());
-    let projections = Projections::default();
-    let (projection, projecting) = projector::start(
-        ingest.clone(),
-        reader.clone(),
-        config.timestamp_field,
-        projections.clone(),
-        closing.clone(),
-    );
+    let (projections, ages) = (Projections::default(), config.ages());
+    let (projection, projecting) =
+        projector::start(ingest.clone(), reader.clone(), config.timestamp_field, projections.clone(), closing.clone());
     let mut projecting = tasks.spawn(projecting);
+    let retiring = tasks.spawn(retention::run(ages, ingest.clone(), closing.clone()));
     let levels = Levels {
         ingest: ingest.clone(),
         projection: projection.clone(),
@@ -95,7 +93,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         _ = &mut projecting => return Err(Fatal::new(Exit::Software, "the projector died; the lines above say why")),
     }
     closing.cancel();
-    let _ = projecting.await;
+    let _ = tokio::join!(projecting, retiring);
     reader.close().await;
     match tokio::time::timeout(WRITER_GRACE, writing).await {
         Ok(Ok(())) => Ok(()),

@@ -1,4 +1,255 @@
-//! From stored messages to what charts read: each step is a pure function in a file of its own.
+//! The projector: derives readings, lists and roll-ups from `dados`, behind ingest and never in its way.
+//!
+//! - [`fields`]: what is in a payload; [`device_time`]: what it says of its own time
+//! - [`step`]: what follows from consecutive messages
+//! - [`rebuild`]: all of it anew, beside what is read
+//!
+//! It reads by a reader's connection, computes on a thread of its own, and hands small steps to the writer, which takes
+//! them when no batch waits, or as a small share of its time. The cursor moves in the step's transaction: whatever ends the
+//! process between two of them, no message counts twice or never.
 
 pub mod device_time;
 pub(crate) mod fields;
+mod rebuild;
+mod step;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::device_time::Rules;
+pub(crate) use self::step::Losses;
+use self::step::derive;
+use crate::ingest::{Ingest, IngestError};
+use crate::metrics::Projections;
+use crate::store::projection::{Carried, Generation, Next, Projected};
+use crate::store::{Reader, StoreError};
+
+/// What comes within this time is taken up together: a chart is not looked at more often.
+const LINGER: Duration = Duration::from_millis(100);
+/// How long it rests after a failure.
+const RETRY: Duration = Duration::from_secs(2);
+/// Messages of a step: a millisecond of the writer's time while the projector keeps up, some more when it is behind.
+const STEP_ROWS_MIN: usize = 64;
+const STEP_ROWS_MAX: usize = 1024;
+
+/// Why a step was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The program ends.
+    #[error("the writer has ended")]
+    Closed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the step's thread died")]
+    Thread,
+}
+
+impl From<IngestError> for Failure {
+    fn from(_: IngestError) -> Self {
+        Self::Closed
+    }
+}
+
+/// What others see of the projector, and tell it.
+#[derive(Clone, Debug)]
+pub(crate) struct Projection {
+    shared: Arc<Shared>,
+    newest: watch::Receiver<i64>,
+}
+
+/// How far readings, lists and charts are behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lag {
+    /// Messages that are stored and not in them yet.
+    pub(crate) atraso: u64,
+    /// Messages that `reproject` has still to go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refazendo: Option<u64>,
+    /// How often all was made anew since the start.
+    pub(crate) refeitas: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    current_id: AtomicI64,
+    /// -1 where nothing is made anew.
+    next_id: AtomicI64,
+    rebuilt: AtomicU64,
+    rebuild: Notify,
+}
+
+impl Projection {
+    /// Messages that are stored and not taken up yet, by ids.
+    pub(crate) fn lag(&self) -> u64 {
+        self.behind(self.shared.current_id.load(Ordering::Relaxed))
+    }
+
+    /// Messages that what is made anew has not taken up yet; none where nothing is.
+    pub(crate) fn rebuild_lag(&self) -> Option<u64> {
+        let id = self.shared.next_id.load(Ordering::Relaxed);
+        (id >= 0).then(|| self.behind(id))
+    }
+
+    pub(crate) fn state(&self) -> Lag {
+        let refeitas = self.shared.rebuilt.load(Ordering::Relaxed);
+        Lag { atraso: self.lag(), refazendo: self.rebuild_lag(), refeitas }
+    }
+
+    /// Has all projections made anew, unless they are already.
+    pub(crate) fn rebuild(&self) {
+        self.shared.rebuild.notify_one();
+    }
+
+    fn behind(&self, id: i64) -> u64 {
+        self.newest.borrow().saturating_sub(id).max(0).unsigned_abs()
+    }
+}
+
+/// The task's own.
+struct Projector {
+    ingest: Ingest,
+    reader: Reader,
+    rules: Arc<Rules>,
+    metrics: Projections,
+    shared: Arc<Shared>,
+    newest: watch::Receiver<i64>,
+    at: Projected,
+    is_failing: bool,
+}
+
+/// The projector's outside, and the task, which ends when the writer has.
+pub(crate) fn start(
+    ingest: Ingest,
+    reader: Reader,
+    rules: Rules,
+    metrics: Projections,
+    closing: CancellationToken,
+) -> (Projection, impl Future<Output = ()> + Send) {
+    let shared = Arc::new(Shared { next_id: AtomicI64::new(-1), ..Shared::default() });
+    let newest = ingest.newest();
+    let projection = Projection { shared: shared.clone(), newest: newest.clone() };
+    let at = Projected { current_id: 0, next: None };
+    let projector =
+        Projector { ingest, reader, rules: Arc::new(rules), metrics, shared, newest, at, is_failing: false };
+    let task = async move {
+        closing.run_until_cancelled(projector.run()).await;
+    };
+    (projection, task)
+}
+
+impl Projector {
+    async fn run(mut self) {
+        loop {
+            match self.work().await {
+                Failure::Closed => return,
+                failure => self.failed(&failure),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Works until it cannot.
+    async fn work(&mut self) -> Failure {
+        let work = async {
+            self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;
+            self.tell();
+            loop {
+                self.keep_up().await?;
+                let has_more = self.at.next.is_some() && self.make_anew().await? || self.sweep().await?;
+                if !has_more {
+                    self.wait().await?;
+                }
+            }
+        };
+        let never: Result<std::convert::Infallible, Failure> = work.await;
+        match never {
+            Err(failure) => failure,
+        }
+    }
+
+    /// Takes up all that there is.
+    async fn keep_up(&mut self) -> Result<(), Failure> {
+        while self.lag() > 0 {
+            let after_id = self.at.current_id;
+            let Some(until_id) = self.step(after_id, i64::MAX, Generation::Current, Carried::default()).await? else {
+                break;
+            };
+            self.at.current_id = until_id;
+            self.recovered();
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// One step, of messages up to `last_id`; how far it came, or none where there are none.
+    async fn step(
+        &self,
+        after_id: i64,
+        last_id: i64,
+        generation: Generation,
+        carried: Carried,
+    ) -> Result<Option<i64>, Failure> {
+        let rows = usize::try_from(last_id.min(self.newest_id()) - after_id).unwrap_or(0);
+        let rows_max = (rows / 2).clamp(STEP_ROWS_MIN, STEP_ROWS_MAX);
+        let mut messages = self.reader.messages(after_id, rows_max).await?;
+        messages.retain(|message| message.id <= last_id);
+        let Some(last) = messages.last() else { return Ok(None) };
+        let (until_id, count) = (last.id, messages.len());
+        let rules = self.rules.clone();
+        let derived = tokio::task::spawn_blocking(move || derive(after_id, &messages, &rules, carried));
+        let (step, losses) = derived.await.map_err(|_| Failure::Thread)?;
+        let readings = step.readings.len();
+        self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await })).await??;
+        debug!(until_id, messages = count, readings, ?generation, "projected");
+        if generation == Generation::Current {
+            self.metrics.projected(count, readings, losses);
+        }
+        Ok(Some(until_id))
+    }
+
+    /// Waits for news or for the order to begin anew, then for what comes with it.
+    async fn wait(&mut self) -> Result<(), Failure> {
+        let shared = self.shared.clone();
+        tokio::select! {
+            changed = self.newest.changed() => changed.map_err(|_| Failure::Closed)?,
+            () = shared.rebuild.notified() => return self.begin_anew().await,
+        }
+        tokio::time::sleep(LINGER).await;
+        Ok(())
+    }
+
+    fn newest_id(&self) -> i64 {
+        *self.newest.borrow()
+    }
+
+    fn lag(&self) -> i64 {
+        self.newest_id() - self.at.current_id
+    }
+
+    fn tell(&self) {
+        self.shared.current_id.store(self.at.current_id, Ordering::Relaxed);
+        self.shared.next_id.store(self.at.next.map_or(-1, |next| next.id), Ordering::Relaxed);
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.is_failing) {
+            info!("readings are derived again");
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let error = failure as &dyn std::error::Error;
+            warn!(error, "readings cannot be derived: messages are stored, charts and lists come later");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

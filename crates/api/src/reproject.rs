@@ -42,7 +42,8 @@ pub async fn reproject(config: Config) -> Result<(), Fatal> {
 
 async fn by_the_api(config: &Config) -> Result<(), Fatal> {
     let addr = config.api_addr;
-    let strange = |answer: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {answer}"));
+    let strange =
+        |answer: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {answer}"));
     let answer = ask(addr, "POST", "/leituras/refazer").await?;
     if answer.status != 202 {
         return Err(strange(&answer.body));

@@ -36,6 +36,10 @@ pub const KNOWN: &[&str] = &[
     "MQTT_SESSION_EXPIRY",
     "MQTT_SHARED_GROUP",
     "MQTT_TOPICS",
+    "RETENTION_DADOS",
+    "RETENTION_LEITURAS",
+    "RETENTION_LEITURAS_HORA",
+    "RETENTION_LEITURAS_MINUTO",
     "SPOOL_DIR",
     "SPOOL_DURABILITY",
     "SPOOL_MAX_BYTES",
@@ -44,7 +48,8 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// A key of `.env` with one of these beginnings is meant for us, so an unknown one is a typing error.
-const PREFIXES: &[&str] = &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "SPOOL_", "STATUS_", "TIMESTAMP_"];
+const PREFIXES: &[&str] =
+    &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "RETENTION_", "SPOOL_", "STATUS_", "TIMESTAMP_"];
 /// Up to so many letters apart, a known name is offered instead of an unknown one.
 const HINT_DISTANCE_MAX: usize = 3;
 

@@ -90,10 +90,6 @@ impl Rules {
     pub(crate) fn campo(&self, topico: &str) -> Option<&str> {
         self.0.iter().find(|rule| matches(&rule.filter, topico)).map(|rule| &*rule.campo)
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// What a message says of its own time.

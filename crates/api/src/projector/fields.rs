@@ -58,12 +58,13 @@ pub(crate) struct Fields<'a> {
 /// - An object or array is one field a leaf: `a.b` or `a.0`. `null`, `{}` and `[]` are none. Of leaves with one path
 ///   the last counts, at the place of the first.
 /// - A JSON string is its text, and its number as well if it is one.
-/// - Anything else is a text, JSON that is broken too, without the white space around it.
+/// - Anything else is a text, JSON that is broken too, without the white space around it and the NULs behind it.
 /// - Base64 has no fields, and an empty message none.
 pub(crate) fn fields<'a>(valor: &'a str, formato: Option<Formato>) -> Fields<'a> {
     let text = match formato {
         Some(Formato::Base64) => "",
-        None => valor.trim_ascii(),
+        // A C program may send its text with the mark of its end.
+        None => valor.trim_end_matches('\0').trim_ascii(),
     };
     let mut read = Fields::default();
     if text.is_empty() {

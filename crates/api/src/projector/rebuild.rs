@@ -28,9 +28,8 @@ impl Projector {
         if let Some(until) = until {
             let mut to = Some(CarriedTo::default());
             while let Some(from) = to {
-                let carry = self.ingest.aside(move |writer| {
-                    Box::pin(async move { writer.carry_over(&from, until).await })
-                });
+                let carry =
+                    self.ingest.aside(move |writer| Box::pin(async move { writer.carry_over(&from, until).await }));
                 to = carry.await??;
             }
         }
@@ -51,7 +50,9 @@ impl Projector {
         // What is between its last message and the cursor is gone.
         if id < self.at.current_id {
             let step = Step { after_id: id, until_id: self.at.current_id, ..Step::default() };
-            self.ingest.aside(|writer| Box::pin(async move { writer.project(&step, Generation::Next).await })).await??;
+            self.ingest
+                .aside(|writer| Box::pin(async move { writer.project(&step, Generation::Next).await }))
+                .await??;
         }
         let swapped = self.ingest.aside(|writer| Box::pin(writer.swap())).await??;
         self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;

@@ -80,7 +80,9 @@ impl Making {
             DeviceTime::At(time) => (time, time.to_sql().into(), rules.campo(&topico)),
             DeviceTime::NotAsked | DeviceTime::Unreadable => (captured, captured_text.clone(), None),
         };
-        let whole = found.fields.iter().find(|field| field.campo == WHOLE && found.fields.len() == 1);
+        // `{"valor":1}` has that field too.
+        let is_whole = found.fields.len() == 1 && !message.valor.trim_start().starts_with('{');
+        let whole = found.fields.first().filter(|field| is_whole && field.campo == WHOLE);
         self.add_topic(
             message,
             TopicNews {

@@ -2,10 +2,12 @@
 //!
 //! - [`ledger`]: what is kept of a producer, and what follows from it
 //! - [`projection`]: what the projections take up
+//! - [`retention`]: what is too old
 //! - [`sqlite`]: the one database so far
 
 mod ledger;
 pub(crate) mod projection;
+pub(crate) mod retention;
 mod sqlite;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@
 //! - [`by_topic`]: the index of the topics, which follows the rows
 //! - [`checkpoint`]: the log's way into the database
 //! - [`projection`]: readings, lists and roll-ups, a step at a time; [`rebuild`]: all of it anew
+//! - [`retention`]: what is too old goes
 //! - [`mod@unsynced`]: transactions of what can be made anew
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
@@ -22,6 +23,7 @@ mod producers;
 mod projection;
 mod read;
 mod rebuild;
+mod retention;
 mod room;
 mod sequence;
 mod unsynced;
@@ -75,6 +77,9 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
         return Err(OpenError::Path { path, source: ErrorKind::IsADirectory.into() });
     }
     let lock = OwnerLock::acquire(&path)?;
+    if std::fs::metadata(&path).map_or(true, |metadata| metadata.len() == 0) {
+        make(&options).await.map_err(|error| open_error(&path, error))?;
+    }
     let write = options
         .clone()
         .create_if_missing(true)
@@ -91,6 +96,13 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
     adopt::migrate(&mut conn).await.map_err(|error| migrate_error(&path, error))?;
     let reader = Reader::open(options, readers).await.map_err(|error| open_error(&path, error))?;
     Ok((Writer::new(write, conn, lock), reader))
+}
+
+/// A new file can give space back: that is settled by its first page, and journal mode makes it.
+async fn make(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut conn = options.clone().create_if_missing(true).connect().await?;
+    sqlx::raw_sql("pragma auto_vacuum = incremental; pragma journal_mode = wal").execute(&mut conn).await?;
+    conn.close().await
 }
 
 pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {

@@ -19,6 +19,7 @@ mod pressure;
 mod process;
 mod producer;
 mod program;
+mod projections;
 mod shutdown;
 mod startup;
 

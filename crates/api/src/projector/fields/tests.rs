@@ -79,13 +79,16 @@ fn digits_that_a_double_has_only_nearly_are_kept() {
 
 #[test]
 fn what_is_no_number_is_text() {
-    let words = "ligado on True TRUE NULL truefalse inf -inf infinity NaN nan e5 a:1 'a' ٣ \0 23.5\0 \u{feff}1";
+    let words = "ligado on True TRUE NULL truefalse inf -inf infinity NaN nan e5 a:1 'a' ٣ \0x \u{feff}1";
     let nearly = "23,5 1.234,5 0x17 +-1 --1 1-2 1e . - + -. 1_000 23.5°C 1.2.3 2026-11-23 12:30";
     for payload in words.split(' ').chain(nearly.split(' ')).chain(["1 000", "23.5 C"]) {
         assert_fields(payload, &[t("valor", payload)]);
     }
     assert_fields(" ligado\r\n", &[t("valor", "ligado")]);
     assert_fields("a b\nc", &[t("valor", "a b\nc")]);
+    assert_fields("ligado\0", &[t("valor", "ligado")]);
+    assert_fields("23.5\n\0\0", &[n("valor", 23.5)]);
+    assert_fields("{\"a\":1}\0", &[n("a", 1.0)]);
 }
 
 #[test]

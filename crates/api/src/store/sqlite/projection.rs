@@ -10,8 +10,8 @@ use super::read::{Reader, bounded};
 use super::rebuild;
 use super::unsynced::unsynced;
 use super::write::Writer;
-use crate::store::projection::{FieldNews, Generation, Message, Projected, Reading, RollUp, Step, TopicNews};
 use crate::store::StoreError;
+use crate::store::projection::{FieldNews, Generation, Message, Projected, Reading, RollUp, Step, TopicNews};
 
 /// Text of the messages of a step, about.
 const STEP_BYTES_MAX: usize = 4 << 20;
