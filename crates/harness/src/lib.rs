@@ -35,7 +35,7 @@ use anyhow::bail;
 /// How long anything may take before a test gives up: far longer than it ever needs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the absence of mosquitto is a failure instead of a skipped test: CI sets it.
+/// Whether the absence of what a test needs is a failure instead of a skipped test: CI sets it.
 pub const REQUIRE_SERVICES: &str = "PONTE_REQUIRE_SERVICES";
 
 /// Ports below those that the system gives to outgoing connections (ip_local_port_range): a client that tries a closed

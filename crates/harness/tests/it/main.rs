@@ -8,6 +8,7 @@ mod embedded;
 mod flow;
 mod idle;
 mod ledger;
+mod metabase;
 mod outage;
 mod protocol;
 mod quarantine;
