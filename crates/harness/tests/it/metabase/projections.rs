@@ -36,7 +36,6 @@ async fn readings_are_charted_by_minute_and_by_hour() -> Result {
 }
 
 /// The same from what is posted.
-#[ignore = "the projector is not there yet"]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_posted_is_charted_by_minute_and_by_hour() -> Result {
     let Some(bench) = Bench::start("").await? else { return Ok(()) };
