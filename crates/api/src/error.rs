@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::auth::Denied;
 use crate::dados::body::BodyError;
 use crate::dados::fault::{Fault, Kind};
-use crate::dados::query::BadParameter;
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
+use crate::query::BadParameter;
 use crate::store::{Failure, StoreError};
 
 /// When to come back: soon for what passes by itself, later for what needs a person.

@@ -25,6 +25,7 @@ mod limits;
 mod metrics;
 mod observe;
 mod producers;
+mod query;
 mod router;
 pub mod server;
 mod store;
