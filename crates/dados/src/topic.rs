@@ -73,9 +73,69 @@ fn check_levels(filter: &str) -> Result<(), InvalidTopic> {
     Ok(())
 }
 
+/// Whether a topic filter, which has been checked, takes in a topic (§4.7.1): `+` is any one level, `#` all that follow and
+/// the level above them; a wildcard at the start takes in no topic that begins with `$` (§4.7.2).
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    let mut wanted = filter.split('/').peekable();
+    while let Some(want) = wanted.next() {
+        match (want, levels.next()) {
+            ("#", _) => return true,
+            (_, None) => return false,
+            ("+", Some(_)) => {}
+            (_, Some(level)) if want != level => return false,
+            _ => {}
+        }
+        // `a/#` takes in `a` too.
+        if wanted.peek() == Some(&"#") {
+            return true;
+        }
+    }
+    levels.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_takes_in_what_the_standard_says() {
+        for (filter, topic) in [
+            ("#", "a"),
+            ("#", "/"),
+            ("a/#", "a"),
+            ("a/#", "a/"),
+            ("a/#", "a/b/c"),
+            ("a/+", "a/"),
+            ("a/+/c", "a/b/c"),
+            ("+/+", "/a"),
+            ("/+", "/a"),
+            ("+", "a"),
+            ("+/#", "a"),
+            ("a", "a"),
+            ("$SYS/#", "$SYS/x"),
+        ] {
+            assert!(matches(filter, topic), "{filter} {topic}");
+        }
+        for (filter, topic) in [
+            ("a/#", "ab"),
+            ("a/+", "a"),
+            ("a/+", "a/b/c"),
+            ("+", "/a"),
+            ("+", "a/b"),
+            ("a/b", "a"),
+            ("a", "a/b"),
+            ("a", "A"),
+            ("+/+/#", "a"),
+            ("#", "$SYS/x"),
+            ("+/x", "$SYS/x"),
+        ] {
+            assert!(!matches(filter, topic), "{filter} {topic}");
+        }
+    }
 
     #[test]
     fn filters_follow_the_standard() {
