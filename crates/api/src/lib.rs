@@ -4,8 +4,8 @@
 //!
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
-//! - `dados`: `POST` and `GET /dados`; `producers`: `/produtores`; `health`: `/healthz`, `/readyz`;
-//!   `metrics`: `/metrics`
+//! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
+//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `store`: the database, and all SQL
@@ -27,8 +27,10 @@ mod observe;
 mod producers;
 mod query;
 mod router;
+mod series;
 pub mod server;
 mod store;
+mod topics;
 
 use std::net::TcpListener;
 use std::sync::Arc;

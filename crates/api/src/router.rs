@@ -20,7 +20,9 @@ use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
+use crate::series::get as series;
 use crate::store::Reader;
+use crate::topics::get as topics;
 use crate::{error, health, metrics, observe};
 
 /// What the handlers share.
@@ -39,6 +41,8 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/topicos", get(topics::list))
+        .route("/series", get(series::series))
         .route("/produtores", get(ledger::list))
         .route("/produtores/{uuid}", put(report::report).get(ledger::one))
         .route("/healthz", get(health::healthz))

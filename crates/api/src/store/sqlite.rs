@@ -5,6 +5,8 @@
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
 //! - [`by_topic`]: the index of the topics, which follows the rows
+//! - [`topics`]: the topics with their fields
+//! - [`series`]: one field over time
 //! - [`checkpoint`]: the log's way into the database
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
@@ -20,6 +22,8 @@ mod producers;
 mod read;
 mod room;
 mod sequence;
+mod series;
+mod topics;
 mod write;
 
 use std::io::ErrorKind;

@@ -19,8 +19,10 @@ mod pressure;
 mod process;
 mod producer;
 mod program;
+mod series;
 mod shutdown;
 mod startup;
+mod topics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
