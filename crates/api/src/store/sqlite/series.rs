@@ -8,8 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use super::read::{Reader, bounded};
 use crate::store::{Numbers, Rollup, SeriesSelection, StoreError};
 
-/// Both are one range of the primary key. SQLite does not put minutes together into longer steps: it would have to sort
-/// them, since it cannot know that a step grows with the minute.
+/// Both are one range of the primary key, in its order. The caller puts minutes together into longer steps: `group by`
+/// would sort them, since SQLite cannot know that a step grows with the minute, and many minutes in temporary files. It
+/// would take half of the microsecond that a row takes so, which is 7 of the 15 ms of 1,000 points of 15 minutes.
 const MINUTES: &str = "select cast(minuto as text), n, soma, minimo, maximo from leituras_minuto
     where topico = ? and campo = ? and minuto >= ? and minuto < ? order by minuto";
 const HOURS: &str = "select cast(hora as text), n, soma, minimo, maximo from leituras_hora
