@@ -73,8 +73,8 @@ fn check_levels(filter: &str) -> Result<(), InvalidTopic> {
     Ok(())
 }
 
-/// Whether a topic filter, which has been checked, takes in a topic (§4.7.1): `+` is any one level, `#` all that follow and
-/// the level above them; a wildcard at the start takes in no topic that begins with `$` (§4.7.2).
+/// Whether a topic filter, which has been checked, takes in a topic (§4.7.1): `+` is any one level, `#` all that follow
+/// and the level above them; a wildcard at the start takes in no topic that begins with `$` (§4.7.2).
 pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

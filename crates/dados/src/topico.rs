@@ -32,7 +32,8 @@ pub struct Campo {
     pub campo: String,
     /// None where it is no number.
     pub numero: Option<f64>,
-    /// What is no number, or the digits of a number that `numero` cannot hold exactly; at most the first 1,024 characters.
+    /// What is no number, or the digits of a number that `numero` cannot hold exactly; at most its first 1,024
+    /// characters.
     pub texto: Option<String>,
     /// RFC 3339, UTC, milliseconds.
     pub timestamp: String,

@@ -83,8 +83,8 @@ impl Options {
     }
 }
 
-/// Posts all readings to the API at this base, one request after another, so that ids are in their order too. `progress`
-/// hears how many are stored.
+/// Posts all readings to the API at this base, one request after another, so that ids are in their order too.
+/// `progress` hears how many are stored.
 pub async fn fill(api: &str, options: &Options, mut progress: impl FnMut(u64)) -> anyhow::Result<()> {
     ensure!(options.messages > 0 && options.topics > 0, "there must be something to make");
     let client = reqwest::Client::new();
@@ -108,8 +108,8 @@ pub async fn fill(api: &str, options: &Options, mut progress: impl FnMut(u64)) -
     Ok(())
 }
 
-/// Waits until the projections have all rows, for as long as they get on. An API that does not say how far they are is an
-/// error where it `must` say so; else nobody waits.
+/// Waits until the projections have all rows, for as long as they get on. An API that does not say how far they are is
+/// an error where it `must` say so; else nobody waits.
 pub async fn projected(api: &str, must: bool) -> anyhow::Result<()> {
     let (mut least, mut since) = (u64::MAX, Instant::now());
     loop {

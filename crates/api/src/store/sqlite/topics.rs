@@ -13,9 +13,9 @@ const CAMPOS_MAX: usize = 64;
 /// Characters that are read of a field's text at most.
 const TEXT_CHARS_MAX: usize = 1_024;
 
-/// The topics from a name on, and of each its first fields, both in the order of their keys: one statement, hence of one
-/// snapshot. A topic's fields end with the name of the last one that is allowed; where it has no more, with a blob, which
-/// comes after any text. A topic that is no text, which only another program can have written, is left out.
+/// The topics from a name on, and of each its first fields, both in the order of their keys: one statement, hence of
+/// one snapshot. A topic's fields end with the name of the last one that is allowed; where it has no more, with a blob,
+/// which comes after any text. A topic that is no text, which only another program can have written, is left out.
 fn select() -> String {
     format!(
         "select cast(t.topico as blob), t.mensagens, t.ultimo_id, cast(cast(t.ultimo_valor as text) as blob),

@@ -34,7 +34,7 @@ const MEAN_TOLERANCE: f64 = 1e-9;
 /// What both references do with the rows of the topic. All of it is SQL, as a question in Metabase would be.
 const GROUPED: &str = "select substr(timestamp, 1, 13), count(x), avg(x), min(x), max(x) from rows_of_topic
     where x is not null group by 1 order by 1";
-/// The rows as anyone would ask for them: there is no index of SQLite's own on the topic, so all rows are looked through.
+/// The rows as anyone would ask for them: SQLite has no index of its own on the topic, so all rows are looked through.
 const ALL_ROWS: &str = "select timestamp, json_extract(valor, '$.temperatura') as x from dados
     where topico = ?1 and timestamp >= ?2 and timestamp < ?3";
 /// The rows by our own index of the topics, and those beyond what it has taken up: what the API itself does for

@@ -91,7 +91,8 @@ impl Row {
         }
     }
 
-    /// Milliseconds of ours against those of another way, one pair a round; the ratio is how many times as long that takes.
+    /// Milliseconds of ours against those of another way, one pair a round; the ratio is how many times as long that
+    /// takes.
     pub(crate) fn times(work: impl Into<String>, reference: &'static str, pairs: &[(f64, f64)], limit: Limit) -> Self {
         let ratio = Spread::of(pairs.iter().map(|(ours, theirs)| theirs / ours));
         Self { ratio, ..Self::rates(work, "ms", reference, pairs, limit) }
