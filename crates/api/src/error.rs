@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::auth::Denied;
 use crate::dados::body::BodyError;
 use crate::dados::fault::{Fault, Kind};
-use crate::dados::query::BadParameter;
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
+use crate::query::BadParameter;
+use crate::series::query::BadQuery;
 use crate::store::{Failure, StoreError};
 
 /// When to come back: soon for what passes by itself, later for what needs a person.
@@ -172,6 +173,15 @@ impl From<Fault> for Error {
 impl From<BadParameter> for Error {
     fn from(bad: BadParameter) -> Self {
         Self::new(StatusCode::BAD_REQUEST, bad.detail).field(bad.name)
+    }
+}
+
+impl From<BadQuery> for Error {
+    fn from(bad: BadQuery) -> Self {
+        match bad {
+            BadQuery::Parameter(bad) => bad.into(),
+            BadQuery::TooManyPoints(bad) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, bad.detail).field(bad.name),
+        }
     }
 }
 

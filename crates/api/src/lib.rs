@@ -4,8 +4,8 @@
 //!
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
-//! - `dados`: `POST` and `GET /dados`; `producers`: `/produtores`; `health`: `/healthz`, `/readyz`;
-//!   `metrics`: `/metrics`
+//! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
+//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
@@ -27,11 +27,14 @@ mod metrics;
 mod observe;
 mod producers;
 pub mod projector;
+mod query;
 pub mod reproject;
 mod retention;
 mod router;
+mod series;
 pub mod server;
 mod store;
+mod topics;
 
 use std::net::TcpListener;
 use std::sync::Arc;

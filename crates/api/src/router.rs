@@ -21,7 +21,9 @@ use crate::limits::Memory;
 use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
+use crate::series::get as series;
 use crate::store::Reader;
+use crate::topics::get as topics;
 use crate::{error, health, metrics, observe, reproject};
 
 /// What the handlers share.
@@ -41,6 +43,8 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/topicos", get(topics::list))
+        .route("/series", get(series::series))
         .route("/produtores", get(ledger::list))
         .route("/produtores/{uuid}", put(report::report).get(ledger::one))
         .route("/leituras/refazer", post(reproject::start))

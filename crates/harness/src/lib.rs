@@ -8,6 +8,7 @@
 //! - [`proxy`]: a network that can be cut
 //! - [`publish`]: publishes messages, and waits until the broker has them
 //! - [`rows`]: reads everything back through `GET /dados`
+//! - [`generate`]: a database of many readings
 //! - [`certs`]: a certificate authority for tests
 //! - [`sensors`]: simulated ones, for the demo
 //! - [`torture`]: breaks everything, and compares what is stored with what was promised
@@ -16,6 +17,7 @@ pub mod binaries;
 pub mod broker;
 pub mod certs;
 pub mod disk;
+pub mod generate;
 pub mod process;
 pub mod proxy;
 pub mod publish;

@@ -1,58 +1,31 @@
 //! What the query string of `GET /dados` may say, and the link to the next page.
 
 use dados::topic;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::query::{BadParameter, escape, pairs};
 use crate::store::Selection;
 
 /// Rows of a page, where the client does not say.
 const LIMIT_DEFAULT: u32 = 100;
 /// Rows of a page at most.
 const LIMIT_MAX: u32 = 10_000;
-/// Longest name of a parameter that is repeated to the client, in characters.
-const NAME_CHARS_MAX: usize = 64;
-/// RFC 3986's unreserved characters, and the slash, which a query may have as it is.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// A parameter that cannot be taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadParameter {
-    pub(crate) name: String,
-    pub(crate) detail: String,
-}
-
-impl BadParameter {
-    /// The parameter `name`, as it stands in the query string, is wrong in this way.
-    pub(crate) fn new(name: &str, detail: impl Into<String>) -> Self {
-        let name = percent_decode_str(name).decode_utf8_lossy().chars().take(NAME_CHARS_MAX).collect();
-        Self { name, detail: detail.into() }
-    }
-}
-
-/// Reads the query string. A `+` in it is a plus sign, since people type it; that is why no form decoder is used.
+/// Reads the query string.
 pub(crate) fn parse(query: &str) -> Result<Selection, BadParameter> {
     let (mut topico, mut limit, mut cursor) = (None, None, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let bad = |detail: &str| BadParameter::new(name, detail);
-        let value = percent_decode_str(value).decode_utf8().map_err(|_| bad("expected UTF-8"))?;
-        let is_repeated = match name {
+    for pair in pairs(query) {
+        let pair = pair?;
+        match pair.name {
             "topico" => {
-                topic::check_name(&value).map_err(|error| bad(&error.to_string()))?;
-                topico.replace(value.into_owned()).is_some()
+                topic::check_name(&pair.value).map_err(|error| pair.bad(error.to_string()))?;
+                pair.keep(&mut topico, pair.value.to_string())?;
             }
-            "limite" => {
-                let number = value.parse().ok().filter(|number| (1..=LIMIT_MAX).contains(number));
-                limit.replace(number.ok_or_else(|| bad("expected an integer from 1 to 10000"))?).is_some()
-            }
+            "limite" => pair.keep(&mut limit, pair.limit(LIMIT_MAX)?)?,
             "cursor" => {
-                let id = value.parse().ok().filter(|id: &i64| *id > 0);
-                cursor.replace(id.ok_or_else(|| bad("expected a cursor from the Link of a page"))?).is_some()
+                let id = pair.value.parse().ok().filter(|id: &i64| *id > 0);
+                pair.keep(&mut cursor, id.ok_or_else(|| pair.bad("expected a cursor from the Link of a page"))?)?;
             }
-            _ => return Err(bad("unknown parameter; there are topico, limite and cursor")),
-        };
-        if is_repeated {
-            return Err(bad("this parameter is given twice"));
+            _ => return Err(pair.bad("unknown parameter; there are topico, limite and cursor")),
         }
     }
     Ok(Selection { topico, before_id: cursor.unwrap_or(i64::MAX), limit: limit.unwrap_or(LIMIT_DEFAULT) })
@@ -61,7 +34,7 @@ pub(crate) fn parse(query: &str) -> Result<Selection, BadParameter> {
 /// The `Link` of a page whose last row is `last_id`.
 pub(crate) fn next_link(selection: &Selection, last_id: i64) -> String {
     let topico = match &selection.topico {
-        Some(topico) => format!("&topico={}", utf8_percent_encode(topico, ESCAPED)),
+        Some(topico) => format!("&topico={}", escape(topico)),
         None => String::new(),
     };
     format!("</dados?limite={}{topico}&cursor={last_id}>; rel=\"next\"", selection.limit)

@@ -7,8 +7,8 @@ use axum::extract::{Path, RawQuery, State};
 use dados::Produtor;
 use uuid::Uuid;
 
-use crate::dados::query::BadParameter;
 use crate::error::Error;
+use crate::query::{BadParameter, pairs};
 use crate::router::App;
 use crate::store::Kept;
 
@@ -30,14 +30,11 @@ pub(crate) async fn one(State(app): State<Arc<App>>, Path(uuid): Path<String>) -
 /// Reads the query string.
 fn limit(query: &str) -> Result<u32, BadParameter> {
     let mut limit = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let bad = |detail| Err(BadParameter::new(name, detail));
-        match value.parse() {
-            _ if name != "limite" => return bad("unknown parameter; there is limite"),
-            _ if limit.is_some() => return bad("this parameter is given twice"),
-            Ok(number @ 1..=LIMIT_MAX) => limit = Some(number),
-            _ => return bad("expected an integer from 1 to 1000"),
+    for pair in pairs(query) {
+        let pair = pair?;
+        match pair.name {
+            "limite" => pair.keep(&mut limit, pair.limit(LIMIT_MAX)?)?,
+            _ => return Err(pair.bad("unknown parameter; there is limite")),
         }
     }
     Ok(limit.unwrap_or(LIMIT_MAX))

@@ -187,7 +187,7 @@ impl RollUp {
 
     fn add(&mut self, number: f64) {
         self.n += 1;
-        self.soma += number;
+        self.soma = (self.soma + number).clamp(f64::MIN, f64::MAX);
         self.minimo = self.minimo.min(number);
         self.maximo = self.maximo.max(number);
     }

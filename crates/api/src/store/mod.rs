@@ -13,7 +13,7 @@ mod sqlite;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dados::{Dado, Formato};
+use dados::{Dado, Formato, Timestamp, Topico};
 use service::{Exit, Fatal};
 use uuid::Uuid;
 
@@ -95,6 +95,64 @@ pub(crate) struct Page {
     pub(crate) rows: Vec<Dado>,
     /// Whether more rows are selected than the page has.
     pub(crate) has_more: bool,
+}
+
+/// Which topics to read: by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicSelection {
+    pub(crate) wanted: Wanted,
+    /// Only topics that come after this one; the empty name is that of the messages without a topic.
+    pub(crate) after: Option<String>,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// Which topics are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// The one of this name.
+    Exactly(String),
+    /// Those that this MQTT filter takes in.
+    Matching(String),
+}
+
+/// The selected topics, as far as one page goes.
+#[derive(Debug)]
+pub(crate) struct TopicPage {
+    pub(crate) topics: Vec<Topico>,
+    /// The last one's name, where more are selected than the page has.
+    pub(crate) next_after: Option<String>,
+}
+
+/// Which numbers to read: those of one topic's field, in the order of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeriesSelection {
+    /// Empty for the messages without a topic.
+    pub(crate) topico: String,
+    pub(crate) campo: String,
+    pub(crate) rollup: Rollup,
+    pub(crate) from: Timestamp,
+    /// Before this moment.
+    pub(crate) until: Timestamp,
+}
+
+/// What numbers are kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rollup {
+    Minute,
+    Hour,
+}
+
+/// The numbers of a minute or an hour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Numbers {
+    /// When the minute or the hour begins.
+    pub(crate) at: Timestamp,
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 /// Why the database did not do as it was asked.

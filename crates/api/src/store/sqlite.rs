@@ -5,6 +5,8 @@
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
 //! - [`by_topic`]: the index of the topics, which follows the rows
+//! - [`topics`]: the topics with their fields
+//! - [`series`]: one field over time
 //! - [`checkpoint`]: the log's way into the database
 //! - [`projection`]: readings, lists and roll-ups, a step at a time; [`rebuild`]: all of it anew
 //! - [`retention`]: what is too old goes
@@ -26,6 +28,8 @@ mod rebuild;
 mod retention;
 mod room;
 mod sequence;
+mod series;
+mod topics;
 mod unsynced;
 mod write;
 

@@ -20,8 +20,10 @@ mod process;
 mod producer;
 mod program;
 mod projections;
+mod series;
 mod shutdown;
 mod startup;
+mod topics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -113,6 +113,21 @@ async fn a_device_s_own_time_is_taken_and_a_wrong_one_is_counted() {
     assert!(metrics.contains("ponte_api_readings_lost_total{kind=\"device_time\"} 1\n"), "{metrics}");
 }
 
+#[tokio::test]
+async fn numbers_beyond_all_sums_hold_nothing_up() {
+    let app = spawn_app().await;
+    // In one step, and then in steps of their own.
+    for lines in ["1.7e308\n1.7e308\n-1.7e308\n-1.7e308", "1.7e308", "1.7e308", "-1.7e308", "-1.7e308", "-1.7e308"] {
+        let line = |valor| format!(r#"{{"topico":"a","timestamp":"2026-11-23T03:21:45Z","valor":{valor}}}"#);
+        app.store(&lines.lines().map(line).collect::<Vec<_>>().join("\n")).await;
+        caught_up(&app.url("")).await;
+    }
+    let minute = "select n || ' ' || (abs(soma) <= 1.7976931348623157e308) from leituras_minuto";
+    assert_eq!(query(&app.dir, minute).await, ["9 1"]);
+    let series = app.get("/series?topico=a&desde=2026-11-23&ate=2026-11-23&passo=1h").send().await.unwrap();
+    assert_eq!(series.status(), 200);
+}
+
 /// The API is killed in the middle of the projector's work, again and again.
 #[tokio::test]
 async fn killed_at_any_moment_the_projections_are_exact() {

@@ -6,6 +6,7 @@ mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod flow;
+mod generate;
 mod idle;
 mod ledger;
 mod metabase;

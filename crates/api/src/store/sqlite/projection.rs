@@ -174,7 +174,9 @@ const FIELDS: Addition = Addition {
         ultimo_timestamp = max(excluded.ultimo_timestamp, ultimo_timestamp)",
 };
 
-const ROLL_UP: &str = "on conflict do update set n = n + excluded.n, soma = soma + excluded.soma,
+// A sum beyond all numbers stays the largest there is: infinity and minus infinity would make null.
+const ROLL_UP: &str = "on conflict do update set n = n + excluded.n,
+    soma = max(min(soma + excluded.soma, 1.7976931348623157e308), -1.7976931348623157e308),
     minimo = min(minimo, excluded.minimo), maximo = max(maximo, excluded.maximo)";
 const MINUTES: Addition = Addition {
     table: "leituras_minuto",

@@ -19,7 +19,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Text of a page; it ends with the row that goes beyond.
-const PAGE_BYTES_MAX: usize = 16 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What `dado` reads after the id. Other programs may have written any type into any column, bytes that are no UTF-8
 /// included: the casts leave nothing to chance.
@@ -120,26 +120,28 @@ pub(super) async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>
     }
 }
 
+/// A text that was read as a blob, since another program may have written bytes that are no UTF-8.
+pub(super) fn text(row: &SqliteRow, column: usize) -> Result<Option<String>, sqlx::Error> {
+    let bytes: Option<Vec<u8>> = row.try_get(column)?;
+    Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }))
+}
+
 fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
-    let text = |column: usize| -> Result<Option<String>, sqlx::Error> {
-        let bytes: Option<Vec<u8>> = row.try_get(column)?;
-        Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        }))
-    };
     let flag = |column: usize| -> Result<Option<bool>, sqlx::Error> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(|number| number != 0))
     };
     Ok(Dado {
         id: row.try_get(0)?,
-        topico: text(1)?,
-        valor: text(2)?,
-        timestamp: text(3)?.map(|stored| timestamp::sql_to_wire(&stored)),
+        topico: text(row, 1)?,
+        valor: text(row, 2)?,
+        timestamp: text(row, 3)?.map(|stored| timestamp::sql_to_wire(&stored)),
         qos: row.try_get(4)?,
         retido: flag(5)?,
         dup: flag(6)?,
-        formato: text(7)?,
+        formato: text(row, 7)?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! - [`http`]: single and bulk `POST /dados`, against an empty handler and a bare loop of inserts
 //! - [`latency`]: from publish to readable row, against the disk's own sync
 //! - [`growth`]: the rate on a table of ten million rows, against that on an empty one
+//! - [`series`]: `GET /series`, against the same answer made of raw rows
 //! - [`outage`]: memory while the API is away, and while it catches up
 //! - [`idle`]: what the system costs while nothing happens, and how soon it is ready
 //! - [`table`], [`spread`]: what is printed; [`syscalls`]: counted by strace
@@ -15,6 +16,7 @@ mod idle;
 mod latency;
 mod outage;
 mod seed;
+mod series;
 mod spread;
 mod syscalls;
 mod table;
@@ -47,6 +49,9 @@ struct Cli {
     /// Rows that the large table has
     #[arg(long, default_value_t = 10_000_000)]
     rows: i64,
+    /// Readings that the database of the series has
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    series_rows: u64,
     /// Messages that come while the API is away
     #[arg(long, default_value_t = 1_000_000)]
     outage_messages: usize,
@@ -73,6 +78,8 @@ enum Work {
     Latency,
     /// On a table of many rows
     Growth,
+    /// One field over 30 days
+    Series,
     /// Memory while the API is away
     Outage,
     /// Doing nothing
@@ -99,6 +106,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Work::Bulk => http::bulk::measure(&cli, &mut table).await?,
             Work::Latency => latency::measure(&cli, &mut table).await?,
             Work::Growth => growth::measure(&cli, &mut table).await?,
+            Work::Series => series::measure(&cli, &mut table).await?,
             Work::Outage => outage::measure(&cli, &mut table).await?,
             Work::Idle => idle::measure(&cli, &mut table).await?,
         }

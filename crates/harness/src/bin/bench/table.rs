@@ -50,7 +50,7 @@ pub(crate) struct Row {
     pub(crate) ours: Spread,
     /// What it is compared with; none where the figure speaks for itself.
     pub(crate) reference: Option<(&'static str, Spread)>,
-    /// Ours by the reference's, round by round; without a reference, ours.
+    /// How many times as good as the reference, round by round; without a reference, ours.
     pub(crate) ratio: Spread,
     pub(crate) limit: Limit,
 }
@@ -89,6 +89,13 @@ impl Row {
             ratio: Spread::of(pairs.iter().map(|(ours, theirs)| ours / theirs)),
             limit,
         }
+    }
+
+    /// Milliseconds of ours against those of another way, one pair a round; the ratio is how many times as long that
+    /// takes.
+    pub(crate) fn times(work: impl Into<String>, reference: &'static str, pairs: &[(f64, f64)], limit: Limit) -> Self {
+        let ratio = Spread::of(pairs.iter().map(|(ours, theirs)| theirs / ours));
+        Self { ratio, ..Self::rates(work, "ms", reference, pairs, limit) }
     }
 
     /// A figure that stands alone.
@@ -200,6 +207,12 @@ mod tests {
             assert!(table.markdown().contains(verdict), "{}", table.markdown());
             assert_eq!(table.is_missed(), missed, "{ours}");
         }
+    }
+
+    #[test]
+    fn the_shorter_time_is_the_better_one() {
+        let row = Row::times("work", "reference", &[(2.0, 100.0), (1.0, 100.0), (4.0, 100.0)], Limit::None);
+        assert_eq!((row.ours.median, row.ratio.least, row.ratio.median, row.ratio.most), (2.0, 25.0, 50.0, 100.0));
     }
 
     #[test]
