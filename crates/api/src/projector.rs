@@ -34,8 +34,9 @@ use crate::store::{Reader, StoreError};
 const LINGER: Duration = Duration::from_millis(100);
 /// How long it rests after a failure.
 const RETRY: Duration = Duration::from_secs(2);
-/// Messages of a step: a millisecond of the writer's time while the projector keeps up, some more when it is behind.
+/// Messages of a step while batches come, which may have to wait for it: a millisecond of the writer's time.
 const STEP_ROWS_MIN: usize = 64;
+/// Messages of a step when no batch has come for a while.
 const STEP_ROWS_MAX: usize = 1024;
 
 /// Why a step was not taken.
@@ -120,7 +121,24 @@ struct Projector {
     shared: Arc<Shared>,
     newest: watch::Receiver<i64>,
     at: Projected,
+    pace: Pace,
     is_failing: bool,
+}
+
+/// How large the next step may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pace {
+    rows: usize,
+    /// The newest row at the step before.
+    newest_id: i64,
+}
+
+impl Pace {
+    /// Twice as many messages as before, unless a batch has come since.
+    fn next(self, newest_id: i64) -> Self {
+        let rows = if newest_id == self.newest_id { (2 * self.rows).min(STEP_ROWS_MAX) } else { STEP_ROWS_MIN };
+        Self { rows, newest_id }
+    }
 }
 
 /// The projector's outside, and the task, which ends when the writer has.
@@ -135,8 +153,8 @@ pub(crate) fn start(
     let newest = ingest.newest();
     let projection = Projection { shared: shared.clone(), newest: newest.clone() };
     let at = Projected { current_id: 0, next: None };
-    let projector =
-        Projector { ingest, reader, rules: Arc::new(rules), metrics, shared, newest, at, is_failing: false };
+    let (rules, pace) = (Arc::new(rules), Pace::default());
+    let projector = Projector { ingest, reader, rules, metrics, shared, newest, at, pace, is_failing: false };
     let task = async move {
         closing.run_until_cancelled(projector.run()).await;
     };
@@ -189,15 +207,14 @@ impl Projector {
 
     /// One step, of messages up to `last_id`; how far it came, or none where there are none.
     async fn step(
-        &self,
+        &mut self,
         after_id: i64,
         last_id: i64,
         generation: Generation,
         carried: Carried,
     ) -> Result<Option<i64>, Failure> {
-        let rows = usize::try_from(last_id.min(self.newest_id()) - after_id).unwrap_or(0);
-        let rows_max = (rows / 2).clamp(STEP_ROWS_MIN, STEP_ROWS_MAX);
-        let mut messages = self.reader.messages(after_id, rows_max).await?;
+        self.pace = self.pace.next(self.newest_id());
+        let mut messages = self.reader.messages(after_id, self.pace.rows).await?;
         messages.retain(|message| message.id <= last_id);
         let Some(last) = messages.last() else { return Ok(None) };
         let (until_id, count) = (last.id, messages.len());
