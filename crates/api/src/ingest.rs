@@ -169,7 +169,9 @@ impl Task {
     async fn run(mut self, closing: CancellationToken, ended: CancellationToken) -> Writer {
         let _ended = ended.drop_guard();
         self.look_at_index().await;
+        let born = Instant::now();
         loop {
+            let may_begin = self.share.may_begin(born.elapsed());
             let message = tokio::select! {
                 biased;
                 message = self.waiting.recv() => message,
@@ -183,10 +185,12 @@ impl Task {
                     self.index().await;
                     continue;
                 }
-                Some(work) = self.work.recv() => {
+                Some(work) = self.work.recv(), if may_begin => {
                     self.do_aside(work).await;
                     continue;
                 }
+                // Then the load may have ended.
+                () = tokio::time::sleep(aside::WINDOW), if !may_begin => continue,
             };
             let Some(first) = message else { break };
             let started = Instant::now();
@@ -194,7 +198,7 @@ impl Task {
             while self.backlog.is_owed() {
                 self.index().await;
             }
-            self.share.batches_took(started.elapsed());
+            self.share.batches_took(started.elapsed(), born.elapsed());
             if self.share.is_owed()
                 && let Ok(work) = self.work.try_recv()
             {
