@@ -137,6 +137,42 @@ pub(crate) mod tests {
         assert!(Tables::new(all()).is_ok());
     }
 
+    /// Name and type of every column that the migrations make, as `table.column`.
+    fn migrated() -> BTreeMap<String, String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/sqlite");
+        let mut columns = BTreeMap::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let mut table = String::new();
+            for line in text.lines() {
+                let words: Vec<_> = line.split_whitespace().map(|word| word.trim_end_matches([',', ';'])).collect();
+                match words.as_slice() {
+                    ["create", "table", .., name, "("] => table = (*name).to_owned(),
+                    ["alter", "table", table, "add", "column", name, kind, ..] => {
+                        columns.insert(format!("{table}.{name}"), (*kind).to_owned());
+                    }
+                    [name, kind, ..] if line.starts_with("    ") => {
+                        columns.insert(format!("{table}.{name}"), (*kind).to_owned());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        columns
+    }
+
+    #[test]
+    fn the_migrations_make_every_column_that_is_read_and_times_are_datetime() {
+        let columns = migrated();
+        let read = READ.iter().flat_map(|(table, fields)| fields.iter().map(move |field| (table, field)));
+        for (table, field) in read {
+            let kind = columns.get(&format!("{table}.{field}"));
+            assert!(kind.is_some(), "{table}.{field} is in no migration");
+            let time = ["timestamp", "ultimo_timestamp", "minuto", "hora", "visto_em"].contains(field);
+            assert_eq!(kind.unwrap() == "datetime", time, "{table}.{field}: Metabase takes only datetime for a time");
+        }
+    }
+
     #[test]
     fn every_rule_is_about_a_column_that_is_waited_for() {
         let tables = Tables::new(all()).ok().unwrap();
