@@ -1,4 +1,4 @@
-# Two images out of one build: `docker build --target api .` and `docker build --target subscriber .`
+# Three images out of one build: `docker build --target api .`, or `subscriber`, or `metabase-setup`.
 # Plain Dockerfile syntax, so that both BuildKit and the classic builder take it.
 
 FROM rust:1.95-bookworm AS chef
@@ -13,9 +13,9 @@ RUN cargo chef prepare --recipe-path recipe.json
 # toolchain are the build's below; were one to differ, cargo would compile everything a second time.
 FROM chef AS build
 COPY --from=planner /src/recipe.json .
-RUN cargo chef cook --release --locked -p ponte-api -p ponte-subscriber --recipe-path recipe.json
+RUN cargo chef cook --release --locked -p ponte-api -p ponte-subscriber -p metabase-setup --recipe-path recipe.json
 COPY . .
-RUN cargo build --release --locked -p ponte-api -p ponte-subscriber
+RUN cargo build --release --locked -p ponte-api -p ponte-subscriber -p metabase-setup
 # A new named volume takes the owner of the folder that it covers; the final images have no shell to make one.
 RUN mkdir /owned
 
@@ -38,3 +38,9 @@ WORKDIR /spool
 ENV SPOOL_DIR=/spool
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["/usr/local/bin/ponte-subscriber", "health"]
 ENTRYPOINT ["/usr/local/bin/ponte-subscriber"]
+
+# It runs once: nothing to keep, and nothing to ask how it is.
+FROM gcr.io/distroless/cc-debian12 AS metabase-setup
+COPY --from=build /src/target/release/metabase-setup /usr/local/bin/
+USER 10001:10001
+ENTRYPOINT ["/usr/local/bin/metabase-setup"]

@@ -11,7 +11,7 @@ use crate::Fatal;
 /// The file in the folder where the program was started; variables that the environment has already win over it.
 pub const ENV_FILE: &str = ".env";
 
-/// Every setting of both products, since both read one `.env`. Tests compare it with their flags.
+/// Every setting of every program, since all read one `.env`. Tests compare it with their flags.
 pub const KNOWN: &[&str] = &[
     "API_ADDR",
     "API_ALLOW_ANONYMOUS",
@@ -26,6 +26,15 @@ pub const KNOWN: &[&str] = &[
     "HIVE_USER",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "MB_SETUP_TOKEN",
+    "METABASE_DATABASE_NAME",
+    "METABASE_DATABASE_PATH",
+    "METABASE_EMAIL",
+    "METABASE_LOCALE",
+    "METABASE_PASSWORD",
+    "METABASE_PASSWORD_FILE",
+    "METABASE_SITE_NAME",
+    "METABASE_URL",
     "MQTT_CA_FILE",
     "MQTT_CERT_FILE",
     "MQTT_CLIENT_ID",
@@ -36,6 +45,7 @@ pub const KNOWN: &[&str] = &[
     "MQTT_SESSION_EXPIRY",
     "MQTT_SHARED_GROUP",
     "MQTT_TOPICS",
+    "PUBLISH_METABASE",
     "RETENTION_DADOS",
     "RETENTION_LEITURAS",
     "RETENTION_LEITURAS_HORA",
@@ -48,8 +58,19 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// A key of `.env` with one of these beginnings is meant for us, so an unknown one is a typing error.
-const PREFIXES: &[&str] =
-    &["API_", "BROKER_", "DATABASE_", "HIVE_", "LOG_", "MQTT_", "RETENTION_", "SPOOL_", "STATUS_", "TIMESTAMP_"];
+const PREFIXES: &[&str] = &[
+    "API_",
+    "BROKER_",
+    "DATABASE_",
+    "HIVE_",
+    "LOG_",
+    "METABASE_",
+    "MQTT_",
+    "RETENTION_",
+    "SPOOL_",
+    "STATUS_",
+    "TIMESTAMP_",
+];
 /// Up to so many letters apart, a known name is offered instead of an unknown one.
 const HINT_DISTANCE_MAX: usize = 3;
 

@@ -12,9 +12,13 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Name and default of every setting of both products.
+/// Name and default of every setting of every program.
 fn settings() -> BTreeSet<(String, String)> {
-    let commands = [ponte_subscriber::config::Cli::command(), ponte_api::config::Cli::command()];
+    let commands = [
+        ponte_subscriber::config::Cli::command(),
+        ponte_api::config::Cli::command(),
+        metabase_setup::config::Cli::command(),
+    ];
     let setting = |arg: &clap::Arg| {
         let defaults: Vec<_> =
             arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
@@ -57,7 +61,7 @@ fn the_example_has_every_setting_with_its_default_and_a_reason() -> Result {
 }
 
 #[test]
-fn every_known_setting_belongs_to_a_product() {
+fn every_known_setting_belongs_to_a_program() {
     let names: BTreeSet<_> = settings().into_iter().map(|(name, _)| name).collect();
     let orphans: Vec<_> = service::env_file::KNOWN.iter().filter(|known| !names.contains(**known)).collect();
     assert!(orphans.is_empty(), "{orphans:?}");

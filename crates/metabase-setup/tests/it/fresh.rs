@@ -1,0 +1,121 @@
+//! A new Metabase, and a second run.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use metabase_setup::config::{Config, Locale};
+use metabase_setup::run;
+
+use crate::metabase::{Entry, Metabase};
+use crate::{config, provision};
+
+/// With this variable set, the transcripts are written instead of compared.
+const WRITE: &str = "PONTE_WRITE_TRANSCRIPTS";
+
+/// Everything that went over the wire, as text.
+fn transcript(log: &[Entry]) -> String {
+    log.iter().fold(String::new(), |mut text, entry| {
+        let _ = writeln!(text, "{} {} → {}", entry.method, entry.path, entry.status);
+        if let Some(body) = &entry.body {
+            let _ = writeln!(text, "{}", serde_json::to_string_pretty(body).unwrap());
+        }
+        text
+    })
+}
+
+async fn compare(locale: Locale) {
+    let metabase = Metabase::start().await;
+    run(&Config { locale, ..config(&metabase) }).await.unwrap();
+    let text = transcript(&metabase.world().log);
+    let file = format!("{}/tests/it/transcripts/{}.txt", env!("CARGO_MANIFEST_DIR"), locale.as_str());
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap();
+    let differs = || text.lines().zip(expected.lines()).position(|(one, other)| one != other);
+    assert!(text == expected, "{file} differs, first after line {:?}; {WRITE}=1 writes it anew", differs());
+}
+
+#[tokio::test]
+async fn a_new_metabase_is_asked_for_all_this_in_portuguese() {
+    compare(Locale::Portuguese).await;
+}
+
+#[tokio::test]
+async fn a_new_metabase_is_asked_for_all_this_in_english() {
+    compare(Locale::English).await;
+}
+
+#[tokio::test]
+async fn a_new_metabase_has_everything_after_one_run() {
+    let metabase = Metabase::start().await;
+    let report = provision(&metabase).await;
+    let world = metabase.world();
+    assert_eq!(
+        (world.databases.len(), world.collections.len(), world.cards.len(), world.dashboards.len()),
+        (1, 1, 6, 1)
+    );
+    let dashboard = world.dashboards.values().next().unwrap();
+    assert_eq!(dashboard["dashcards"].as_array().unwrap().len(), 6);
+    assert_eq!(dashboard["parameters"].as_array().unwrap().len(), 4);
+    assert_eq!(world.settings["custom-homepage-dashboard"], dashboard["id"]);
+    let hidden = world.tables.iter().filter(|table| table.visibility.as_deref() == Some("technical"));
+    assert_eq!(hidden.count(), 4);
+    assert_eq!((report.made.len(), report.left.len()), (1 + 1 + 6 + 1, 0));
+    let url = report.url(&config(&metabase)).unwrap();
+    assert_eq!(url.as_str(), format!("http://127.0.0.1:3000/dashboard/{}#refresh=60", dashboard["id"]));
+}
+
+#[tokio::test]
+async fn filters_are_wired_to_the_columns_that_they_are_about() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    let world = metabase.world();
+    let mut wired = Vec::new();
+    for dashcard in world.dashboards.values().next().unwrap()["dashcards"].as_array().unwrap() {
+        for mapping in dashcard["parameter_mappings"].as_array().unwrap() {
+            let (table, field) = world.field(mapping["target"][1][1].as_u64().unwrap()).unwrap();
+            wired.push(format!("{} {}.{}", mapping["parameter_id"].as_str().unwrap(), table.name, field.name));
+        }
+    }
+    assert_eq!(
+        wired,
+        [
+            "periodo leituras_minuto.minuto",
+            "topico leituras_minuto.topico",
+            "campo leituras_minuto.campo",
+            "periodo_horas leituras_hora.hora",
+            "topico leituras_hora.topico",
+            "campo leituras_hora.campo",
+            "topico topicos.topico",
+            "topico topicos.topico",
+            "periodo dados.timestamp",
+            "topico dados.topico",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_second_run_writes_nothing() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    assert!(!metabase.take_writes().is_empty());
+    let report = provision(&metabase).await;
+    let writes = metabase.take_writes();
+    assert!(writes.is_empty(), "{writes:?}");
+    assert!(report.made.is_empty() && report.updated.is_empty() && report.left.is_empty(), "{report:?}");
+    assert!(report.dashboard.is_some());
+}
+
+#[tokio::test]
+async fn another_language_renames_what_is_as_we_wrote_it() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    let english = Config { locale: Locale::English, ..config(&metabase) };
+    let report = run(&english).await.unwrap();
+    assert_eq!((report.made.len(), report.updated.len(), report.left.len()), (0, 6, 0));
+    assert!(metabase.world().cards.values().any(|card| card["name"] == "Readings by minute"));
+    metabase.take_writes();
+    run(&english).await.unwrap();
+    assert!(metabase.take_writes().is_empty());
+}
