@@ -27,7 +27,7 @@ pub(crate) use self::step::Losses;
 use self::step::derive;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Projections;
-use crate::store::projection::{Carried, Generation, Next, Projected};
+use crate::store::projection::{Carried, Generation, Next, Projected, Step};
 use crate::store::{Reader, StoreError};
 
 /// What comes within this time is taken up together: a chart is not looked at more often.
@@ -125,6 +125,21 @@ struct Projector {
     is_failing: bool,
 }
 
+/// Which messages are taken up, and into which tables.
+#[derive(Clone, Copy, Debug)]
+struct Road {
+    generation: Generation,
+    last_id: i64,
+    carried: Carried,
+}
+
+/// A step that waits for the writer.
+struct Made {
+    step: Step,
+    messages: usize,
+    losses: Losses,
+}
+
 /// How large the next step may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pace {
@@ -193,41 +208,55 @@ impl Projector {
 
     /// Takes up all that there is.
     async fn keep_up(&mut self) -> Result<(), Failure> {
-        while self.lag() > 0 {
-            let after_id = self.at.current_id;
-            let Some(until_id) = self.step(after_id, i64::MAX, Generation::Current, Carried::default()).await? else {
-                break;
-            };
-            self.at.current_id = until_id;
-            self.recovered();
-            self.tell();
+        if self.lag() > 0 {
+            let road = Road { generation: Generation::Current, last_id: i64::MAX, carried: Carried::default() };
+            self.advance(self.at.current_id, road, usize::MAX).await?;
         }
         Ok(())
     }
 
-    /// One step, of messages up to `last_id`; how far it came, or none where there are none.
-    async fn step(
-        &mut self,
-        after_id: i64,
-        last_id: i64,
-        generation: Generation,
-        carried: Carried,
-    ) -> Result<Option<i64>, Failure> {
+    /// Takes up messages by at most so many steps, and tells whether there were any. While the writer is at one step, the
+    /// next is made.
+    async fn advance(&mut self, after_id: i64, road: Road, steps_max: usize) -> Result<bool, Failure> {
         self.pace = self.pace.next(self.newest_id());
+        let mut made = self.make(after_id, road).await?;
+        let has_any = made.is_some();
+        for _ in 0..steps_max {
+            let Some(Made { step, messages, losses }) = made else { break };
+            let (until_id, readings, generation) = (step.until_id, step.readings.len(), road.generation);
+            self.pace = self.pace.next(self.newest_id());
+            let add = self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await }));
+            let (added, following) = tokio::join!(add, self.make(until_id, road));
+            added??;
+            debug!(until_id, messages, readings, ?generation, "projected");
+            match &mut self.at {
+                Projected { current_id, .. } if generation == Generation::Current => {
+                    self.metrics.projected(messages, readings, losses);
+                    *current_id = until_id;
+                }
+                Projected { next: Some(next), .. } => next.id = until_id,
+                Projected { .. } => {}
+            }
+            self.recovered();
+            self.tell();
+            made = following?;
+        }
+        Ok(has_any)
+    }
+
+    /// What follows from the next messages; none where there are none.
+    async fn make(&self, after_id: i64, Road { last_id, carried, .. }: Road) -> Result<Option<Made>, Failure> {
         let mut messages = self.reader.messages(after_id, self.pace.rows).await?;
         messages.retain(|message| message.id <= last_id);
-        let Some(last) = messages.last() else { return Ok(None) };
-        let (until_id, count) = (last.id, messages.len());
-        let rules = self.rules.clone();
-        let derived = tokio::task::spawn_blocking(move || derive(after_id, &messages, &rules, carried));
-        let (step, losses) = derived.await.map_err(|_| Failure::Thread)?;
-        let readings = step.readings.len();
-        self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await })).await??;
-        debug!(until_id, messages = count, readings, ?generation, "projected");
-        if generation == Generation::Current {
-            self.metrics.projected(count, readings, losses);
+        if messages.is_empty() {
+            return Ok(None);
         }
-        Ok(Some(until_id))
+        let rules = self.rules.clone();
+        let derived = tokio::task::spawn_blocking(move || {
+            let (step, losses) = derive(after_id, &messages, &rules, carried);
+            Made { step, messages: messages.len(), losses }
+        });
+        derived.await.map(Some).map_err(|_| Failure::Thread)
     }
 
     /// Waits for news or for the order to begin anew, then for what comes with it.

@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 use dados::Timestamp;
 use tracing::info;
 
-use super::{Failure, Generation, Next, Projector};
+use super::{Failure, Generation, Next, Projector, Road};
 use crate::store::CarriedTo;
 use crate::store::projection::Step;
 
 /// A device's time is at most so much later than that of its capture (`device_time`).
 const DEVICE_AHEAD_MS: i64 = 24 * 3_600_000;
 const HOUR_MS: i64 = 3_600_000;
+/// Steps before a look at what has come for the current generation.
+const STEPS_MAX: usize = 16;
 
 impl Projector {
     /// Prepares the next generation. What has no messages any more is carried over first, and meanwhile nothing is taken
@@ -39,12 +41,11 @@ impl Projector {
         Ok(())
     }
 
-    /// One step of the next generation, or the swap; whether there is more to do.
+    /// Some steps of the next generation, or the swap; whether there is more to do.
     pub(super) async fn make_anew(&mut self) -> Result<bool, Failure> {
         let Some(Next { id, carried }) = self.at.next else { return Ok(false) };
-        if let Some(until_id) = self.step(id, self.at.current_id, Generation::Next, carried).await? {
-            self.at.next = Some(Next { id: until_id, carried });
-            self.tell();
+        let road = Road { generation: Generation::Next, last_id: self.at.current_id, carried };
+        if self.advance(id, road, STEPS_MAX).await? {
             return Ok(true);
         }
         // What is between its last message and the cursor is gone.
