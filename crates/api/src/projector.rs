@@ -3,6 +3,7 @@
 //! - [`fields`]: what is in a payload; [`device_time`]: what it says of its own time
 //! - [`step`]: what follows from consecutive messages
 //! - [`rebuild`]: all of it anew, beside what is read
+//! - [`state`]: what others see of it
 //!
 //! It reads by a reader's connection, computes on a thread of its own, and hands small steps to the writer, which takes
 //! them when no batch waits, or as a small share of its time. The cursor moves in the step's transaction: whatever ends the
@@ -11,18 +12,19 @@
 pub mod device_time;
 pub(crate) mod fields;
 mod rebuild;
+mod state;
 mod step;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::device_time::Rules;
+use self::state::Shared;
+pub(crate) use self::state::{Lag, Projection};
 pub(crate) use self::step::Losses;
 use self::step::derive;
 use crate::ingest::{Ingest, IngestError};
@@ -54,61 +56,6 @@ enum Failure {
 impl From<IngestError> for Failure {
     fn from(_: IngestError) -> Self {
         Self::Closed
-    }
-}
-
-/// What others see of the projector, and tell it.
-#[derive(Clone, Debug)]
-pub(crate) struct Projection {
-    shared: Arc<Shared>,
-    newest: watch::Receiver<i64>,
-}
-
-/// How far readings, lists and charts are behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lag {
-    /// Messages that are stored and not in them yet.
-    pub(crate) atraso: u64,
-    /// Messages that `reproject` has still to go through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) refazendo: Option<u64>,
-    /// How often all was made anew since the start.
-    pub(crate) refeitas: u64,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    current_id: AtomicI64,
-    /// -1 where nothing is made anew.
-    next_id: AtomicI64,
-    rebuilt: AtomicU64,
-    rebuild: Notify,
-}
-
-impl Projection {
-    /// Messages that are stored and not taken up yet, by ids.
-    pub(crate) fn lag(&self) -> u64 {
-        self.behind(self.shared.current_id.load(Ordering::Relaxed))
-    }
-
-    /// Messages that what is made anew has not taken up yet; none where nothing is.
-    pub(crate) fn rebuild_lag(&self) -> Option<u64> {
-        let id = self.shared.next_id.load(Ordering::Relaxed);
-        (id >= 0).then(|| self.behind(id))
-    }
-
-    pub(crate) fn state(&self) -> Lag {
-        let refeitas = self.shared.rebuilt.load(Ordering::Relaxed);
-        Lag { atraso: self.lag(), refazendo: self.rebuild_lag(), refeitas }
-    }
-
-    /// Has all projections made anew, unless they are already.
-    pub(crate) fn rebuild(&self) {
-        self.shared.rebuild.notify_one();
-    }
-
-    fn behind(&self, id: i64) -> u64 {
-        self.newest.borrow().saturating_sub(id).max(0).unsigned_abs()
     }
 }
 
@@ -164,9 +111,9 @@ pub(crate) fn start(
     metrics: Projections,
     closing: CancellationToken,
 ) -> (Projection, impl Future<Output = ()> + Send) {
-    let shared = Arc::new(Shared { next_id: AtomicI64::new(-1), ..Shared::default() });
+    let shared = Arc::new(Shared::new());
     let newest = ingest.newest();
-    let projection = Projection { shared: shared.clone(), newest: newest.clone() };
+    let projection = Projection::new(shared.clone(), newest.clone());
     let at = Projected { current_id: 0, next: None };
     let (rules, pace) = (Arc::new(rules), Pace::default());
     let projector = Projector { ingest, reader, rules, metrics, shared, newest, at, pace, is_failing: false };
@@ -279,8 +226,7 @@ impl Projector {
     }
 
     fn tell(&self) {
-        self.shared.current_id.store(self.at.current_id, Ordering::Relaxed);
-        self.shared.next_id.store(self.at.next.map_or(-1, |next| next.id), Ordering::Relaxed);
+        self.shared.tell(self.at);
     }
 
     fn recovered(&mut self) {
