@@ -1,13 +1,15 @@
 //! Reads everything back through `GET /dados`, as a user would.
 
 use anyhow::{Context as _, ensure};
-use dados::{Dado, Produtor};
+use dados::{Dado, Produtor, Topico};
 use reqwest::header::LINK;
 
 use crate::{PATIENCE, eventually};
 
 /// The most rows of one page.
 const PAGE: usize = 10_000;
+/// The most topics of one page.
+const TOPICS_PAGE: usize = 1_000;
 
 /// What an API serves.
 #[derive(Clone, Debug)]
@@ -46,6 +48,18 @@ impl Rows {
     pub async fn values(&self, topic: &str) -> anyhow::Result<Vec<String>> {
         let of_topic = |row: Dado| (row.topico.as_deref() == Some(topic)).then_some(row.valor).flatten();
         Ok(self.all().await?.into_iter().filter_map(of_topic).collect())
+    }
+
+    /// How many messages the projections have counted, in all topics.
+    pub async fn counted_messages(&self) -> anyhow::Result<u64> {
+        let (mut counted, mut next) = (0, Some(format!("/topicos?limite={TOPICS_PAGE}")));
+        while let Some(path) = next {
+            let response = self.client.get(format!("{}{path}", self.base)).send().await?.error_for_status()?;
+            next = response.headers().get(LINK).map(|link| target(link.to_str().unwrap_or_default())).transpose()?;
+            let topics: Vec<Topico> = serde_json::from_str(&response.text().await?)?;
+            counted += topics.iter().map(|topic| topic.mensagens).sum::<u64>();
+        }
+        Ok(counted)
     }
 
     /// The ledgers of all producers, most recently seen first.

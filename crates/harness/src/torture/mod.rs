@@ -34,6 +34,9 @@ use schedule::{Allowed, Edge};
 use stage::Stage;
 use stored::Stored;
 
+use crate::generate::projected;
+use crate::system::Api;
+
 /// How often the programs are looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Rows of one page when everything is read back.
@@ -84,6 +87,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut stored = Stored::new(options.seed, &ledger);
     let read = stage.api.rows().newest_first(PAGE_ROWS, |page| page.iter().for_each(|row| stored.take(row))).await;
     let unread = read.err().map(|error| format!("the rows cannot be read: {error:#}"));
+    let derived = derived(&stage.api).await.map_err(|error| format!("what is derived cannot be read: {error:#}"));
     let at_qos = |qos| ledger.ids().filter(|id| id.qos() == qos).count() as u64;
     let mut report = Report {
         seed: options.seed,
@@ -92,7 +96,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         faults: stage.journal.counts.clone(),
         filled_disks: stage.has_disks(),
         verdict: verdict::judge(&ledger, &stored),
-        stuck: stuck.or(unread),
+        miscounted: derived.as_ref().map_or(0, |counted| counted.abs_diff(stored.rows)),
+        stuck: stuck.or(unread).or(derived.err()),
         deaths: stage.journal.deaths.clone(),
         gave_up: stage.journal.gave_up,
         sessions_lost: ledger.sessions_lost.saturating_sub(1),
@@ -103,6 +108,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         report.kept = Some(keep(dir.path())?);
     }
     Ok(report)
+}
+
+/// How many messages the projections have counted, once they have taken up all.
+async fn derived(api: &Api) -> anyhow::Result<u64> {
+    projected(&api.url(), true).await?;
+    api.rows().counted_messages().await
 }
 
 /// Every fault of the schedule, one edge after the other.

@@ -26,6 +26,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What did not come to rest, or does not work any more.
     pub stuck: Option<String>,
+    /// By how many messages the lists and charts are off; must be zero.
+    pub miscounted: u64,
     /// Programs that ended by themselves, or not cleanly.
     pub deaths: Vec<String>,
     /// The same while their disk was full.
@@ -42,7 +44,8 @@ impl Report {
     /// Which promises were broken; none if the run passed.
     pub fn failures(&self) -> Vec<String> {
         let stuck = self.stuck.iter().cloned();
-        self.verdict.failures().into_iter().chain(stuck).chain(self.deaths.iter().cloned()).collect()
+        let miscounted = (self.miscounted > 0).then(|| format!("{} messages miscounted by topic", self.miscounted));
+        self.verdict.failures().into_iter().chain(stuck).chain(miscounted).chain(self.deaths.iter().cloned()).collect()
     }
 }
 
@@ -67,6 +70,7 @@ impl fmt::Display for Report {
         )?;
         let (marked, unmarked) = (verdict.repeated_qos_1.saturating_sub(verdict.unmarked), verdict.unmarked);
         line("repeated at QoS 1", format!("{marked} marked, {unmarked} unmarked"))?;
+        line("miscounted by topic", self.miscounted.to_string())?;
         line("repeated at QoS 2", verdict.repeated_qos_2.to_string())?;
         line("repeated by broker", verdict.repeated_by_broker.to_string())?;
         line("damaged", format!("{}; never issued {}", verdict.damaged, verdict.never_issued))?;
