@@ -5,7 +5,7 @@
 //! - [`rebuild`]: all of it anew, beside what is read
 //! - [`state`]: what others see of it
 //!
-//! It reads by a reader's connection, computes on a thread of its own, and hands small steps to the writer, which takes
+//! It reads by a reader's connection, computes on a thread of its own, and hands steps to the writer, which takes
 //! them when no batch waits, or as a small share of its time. The cursor moves in the step's transaction: whatever ends the
 //! process between two of them, no message counts twice or never.
 
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -33,13 +34,17 @@ use crate::store::projection::{Carried, Generation, Next, Projected, Step};
 use crate::store::{Reader, StoreError};
 
 /// What comes within this time is taken up together: a chart is not looked at more often.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_secs(1);
+/// A step takes the writer for some milliseconds, and so it waits until no batch has come for this long,
+const QUIET: Duration = Duration::from_millis(50);
+/// but no longer than this: then it is one batch in a few that waits for a step.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it rests after a failure.
 const RETRY: Duration = Duration::from_secs(2);
-/// Messages of a step while batches come, which may have to wait for it: a millisecond of the writer's time.
-const STEP_ROWS_MIN: usize = 64;
-/// Messages of a step when no batch has come for a while.
-const STEP_ROWS_MAX: usize = 1024;
+/// Messages of a step. Most of what it costs is the fields that they have between them, whatever their number.
+const STEP_ROWS: usize = 1024;
+/// Messages that are worth a step while others come.
+const STEP_ROWS_WORTH: usize = 256;
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +73,8 @@ struct Projector {
     shared: Arc<Shared>,
     newest: watch::Receiver<i64>,
     at: Projected,
-    pace: Pace,
+    /// When the first message came that has not been taken up; at rest, the last time that all were.
+    behind_since: Instant,
     is_failing: bool,
 }
 
@@ -87,22 +93,6 @@ struct Made {
     losses: Losses,
 }
 
-/// How large the next step may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Pace {
-    rows: usize,
-    /// The newest row at the step before.
-    newest_id: i64,
-}
-
-impl Pace {
-    /// Twice as many messages as before, unless a batch has come since.
-    fn next(self, newest_id: i64) -> Self {
-        let rows = if newest_id == self.newest_id { (2 * self.rows).min(STEP_ROWS_MAX) } else { STEP_ROWS_MIN };
-        Self { rows, newest_id }
-    }
-}
-
 /// The projector's outside, and the task, which ends when the writer has.
 pub(crate) fn start(
     ingest: Ingest,
@@ -115,8 +105,8 @@ pub(crate) fn start(
     let newest = ingest.newest();
     let projection = Projection::new(shared.clone(), newest.clone());
     let at = Projected { current_id: 0, next: None };
-    let (rules, pace) = (Arc::new(rules), Pace::default());
-    let projector = Projector { ingest, reader, rules, metrics, shared, newest, at, pace, is_failing: false };
+    let (rules, behind_since) = (Arc::new(rules), Instant::now());
+    let projector = Projector { ingest, reader, rules, metrics, shared, newest, at, behind_since, is_failing: false };
     let task = async move {
         closing.run_until_cancelled(projector.run()).await;
     };
@@ -159,19 +149,21 @@ impl Projector {
             let road = Road { generation: Generation::Current, last_id: i64::MAX, carried: Carried::default() };
             self.advance(self.at.current_id, road, usize::MAX).await?;
         }
+        self.behind_since = Instant::now();
         Ok(())
     }
 
     /// Takes up messages by at most so many steps, and tells whether there were any. While the writer is at one step, the
     /// next is made.
     async fn advance(&mut self, after_id: i64, road: Road, steps_max: usize) -> Result<bool, Failure> {
-        self.pace = self.pace.next(self.newest_id());
         let mut made = self.make(after_id, road).await?;
         let has_any = made.is_some();
         for _ in 0..steps_max {
             let Some(Made { step, messages, losses }) = made else { break };
             let (until_id, readings, generation) = (step.until_id, step.readings.len(), road.generation);
-            self.pace = self.pace.next(self.newest_id());
+            if generation == Generation::Current {
+                self.give_way().await?;
+            }
             let add = self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await }));
             let (added, following) = tokio::join!(add, self.make(until_id, road));
             added??;
@@ -186,14 +178,16 @@ impl Projector {
             }
             self.recovered();
             self.tell();
-            made = following?;
+            // A few messages that have come meanwhile are taken up with those that follow them.
+            let is_busy = self.newest.has_changed().unwrap_or(false);
+            made = following?.filter(|made| !is_busy || made.messages >= STEP_ROWS_WORTH);
         }
         Ok(has_any)
     }
 
     /// What follows from the next messages; none where there are none.
     async fn make(&self, after_id: i64, Road { last_id, carried, .. }: Road) -> Result<Option<Made>, Failure> {
-        let mut messages = self.reader.messages(after_id, self.pace.rows).await?;
+        let mut messages = self.reader.messages(after_id, STEP_ROWS).await?;
         messages.retain(|message| message.id <= last_id);
         if messages.is_empty() {
             return Ok(None);
@@ -206,15 +200,36 @@ impl Projector {
         derived.await.map(Some).map_err(|_| Failure::Thread)
     }
 
-    /// Waits for news or for the order to begin anew, then for what comes with it.
+    /// Waits until no batch comes, unless none has come since it was last looked, or patience is at its end.
+    async fn give_way(&mut self) -> Result<(), Failure> {
+        let end = self.behind_since + PATIENCE;
+        let mut has_come = self.newest.has_changed().map_err(|_| Failure::Closed)?;
+        while has_come {
+            self.newest.borrow_and_update();
+            let next = timeout_at(end, timeout(QUIET, self.newest.changed())).await;
+            has_come = match next {
+                Ok(Ok(changed)) => changed.map(|()| true).map_err(|_| Failure::Closed)?,
+                Ok(Err(_)) | Err(_) => false,
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits for news, and for what comes with it, or for the order to begin anew.
     async fn wait(&mut self) -> Result<(), Failure> {
         let shared = self.shared.clone();
+        let news = async {
+            if self.lag() <= 0 {
+                self.newest.changed().await.map_err(|_| Failure::Closed)?;
+            }
+            self.behind_since = Instant::now();
+            tokio::time::sleep(LINGER).await;
+            Ok(())
+        };
         tokio::select! {
-            changed = self.newest.changed() => changed.map_err(|_| Failure::Closed)?,
-            () = shared.rebuild.notified() => return self.begin_anew().await,
+            come = news => come,
+            () = shared.rebuild.notified() => self.begin_anew().await,
         }
-        tokio::time::sleep(LINGER).await;
-        Ok(())
     }
 
     fn newest_id(&self) -> i64 {

@@ -327,18 +327,3 @@ proptest! {
         });
     }
 }
-
-#[test]
-fn a_step_is_small_while_batches_come_and_grows_while_none_does() {
-    let mut pace = super::Pace::default();
-    for newest_id in 1..100 {
-        pace = pace.next(newest_id);
-        assert_eq!(pace.rows, super::STEP_ROWS_MIN);
-    }
-    for _ in 0..10 {
-        let next = pace.next(99);
-        assert!(next.rows == super::STEP_ROWS_MAX || next.rows == 2 * pace.rows);
-        pace = next;
-    }
-    assert_eq!(pace.rows, super::STEP_ROWS_MAX);
-}
