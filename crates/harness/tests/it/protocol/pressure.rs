@@ -1,5 +1,6 @@
 //! A broker that sends more than it may, or reads nothing: memory stays bounded, and nothing is missing.
 
+use anyhow::Context as _;
 use harness::broker::scripted::{Connection, ScriptedBroker, message};
 use rumqttc::v5::mqttbytes::v5::Packet;
 
@@ -37,7 +38,7 @@ async fn a_broker_that_stops_reading_is_left_and_nothing_is_missing() -> Result 
     for first in (1..=COUNT).step_by(1000) {
         second.send_all((first..first + 1000).map(numbered(true))).await?;
         for pkid in first..first + 1000 {
-            second.acked(pkid).await?;
+            second.acked(pkid).await.with_context(|| scene.subscriber.log())?;
         }
     }
     let rows = scene.rows().await?;
