@@ -29,15 +29,18 @@ async fn a_broker_that_stops_reading_is_left_and_nothing_is_missing() -> Result 
     deaf.send_all((1..=COUNT).map(numbered(false))).await?;
     // Their acknowledgements are more than the connection holds; nobody reads them.
     let stopped = |status: &serde_json::Value| {
-        status["broker"]["fault"].as_str().is_some_and(|fault| fault.contains("stopped reading"))
+        // The one where a flush hangs, the other where the last acknowledgements just fitted.
+        let is_it = |fault: &str| fault.contains("stopped reading") || fault.contains("does not answer pings");
+        status["broker"]["fault"].as_str().is_some_and(is_it)
     };
     scene.subscriber.until("the watchdog ends the connection", stopped).await?;
     let mut second = scene.broker.welcome(true).await?;
     drop(deaf);
     // A broker that has read no acknowledgement sends everything again.
-    for first in (1..=COUNT).step_by(1000) {
-        second.send_all((first..first + 1000).map(numbered(true))).await?;
-        for pkid in first..first + 1000 {
+    // This one does not read while it sends: no more at once than its narrow connection holds acknowledgements for.
+    for first in (1..=COUNT).step_by(100) {
+        second.send_all((first..first + 100).map(numbered(true))).await?;
+        for pkid in first..first + 100 {
             second.acked(pkid).await.with_context(|| scene.subscriber.log())?;
         }
     }
