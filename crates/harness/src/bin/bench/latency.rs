@@ -22,8 +22,6 @@ use super::table::{Limit, Row, Table};
 use super::{Cli, message, progress};
 
 const PER_SECOND: usize = 1_000;
-const SECONDS: usize = 10;
-const MESSAGES: usize = PER_SECOND * SECONDS;
 /// What comes first, while connections, caches and files are made.
 const WARM_UP: usize = PER_SECOND;
 /// Between two looks: the figures are too large by up to this, and by a look.
@@ -45,7 +43,7 @@ struct Round {
 pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     for number in 0..cli.rounds {
-        let round = round().await?;
+        let round = round(cli.latency_seconds * PER_SECOND).await?;
         progress(&format!(
             "latency {}: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms; fdatasync {:.3} ms",
             number + 1,
@@ -67,7 +65,7 @@ pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn round() -> anyhow::Result<Round> {
+async fn round(messages: usize) -> anyhow::Result<Round> {
     let dir = tempfile::tempdir()?;
     let sync = sync_ms(dir.path())?;
     let store = dir.path().join("broker");
@@ -83,15 +81,15 @@ async fn round() -> anyhow::Result<Round> {
     let addr = broker.addr();
     // On threads of their own, so that the one does not wait for the other.
     let publisher = std::thread::spawn(move || {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(publish(addr, &sent_to))
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(publish(addr, messages, &sent_to))
     });
     let addr = api.addr();
-    let watcher = std::thread::spawn(move || watch(addr));
+    let watcher = std::thread::spawn(move || watch(addr, messages));
     let joined = tokio::task::spawn_blocking(move || (publisher.join(), watcher.join())).await?;
     joined.0.map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
     let seen = joined.1.map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
     let sent: Vec<Instant> = sent.into_iter().collect();
-    ensure!(sent.len() == MESSAGES, "{} of {MESSAGES} messages were sent", sent.len());
+    ensure!(sent.len() == messages, "{} of {messages} messages were sent", sent.len());
     let ms = |(seen, sent): (&Instant, &Instant)| seen.duration_since(*sent).as_secs_f64() * 1e3;
     let mut took: Vec<f64> = seen.iter().zip(&sent).skip(WARM_UP).map(ms).collect();
     took.sort_by(f64::total_cmp);
@@ -117,7 +115,7 @@ fn sync_ms(dir: &Path) -> anyhow::Result<f64> {
 }
 
 /// Publishes at a steady rate; tells when each message was handed over.
-async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) -> anyhow::Result<()> {
+async fn publish(broker: SocketAddr, messages: usize, sent: &std::sync::mpsc::Sender<Instant>) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("latency", broker.ip().to_string(), broker.port());
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
@@ -127,7 +125,7 @@ async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) ->
     polling.spawn(async move {
         // Who leaves with acknowledgements unread resets the connection, and with it goes what the broker has not read.
         let mut acknowledged = 0;
-        while acknowledged < MESSAGES {
+        while acknowledged < messages {
             if let Event::Incoming(Packet::PubAck(_)) = eventloop.poll().await? {
                 acknowledged += 1;
             }
@@ -136,7 +134,7 @@ async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) ->
     });
     let mut pace = interval(Duration::from_secs(1) / PER_SECOND as u32);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for number in 0..MESSAGES {
+    for number in 0..messages {
         pace.tick().await;
         let message = message(number);
         sent.send(Instant::now())?;
@@ -146,11 +144,11 @@ async fn publish(broker: SocketAddr, sent: &std::sync::mpsc::Sender<Instant>) ->
 }
 
 /// When each row could be read first: the row's id is its message's number, since order is kept.
-fn watch(api: SocketAddr) -> anyhow::Result<Vec<Instant>> {
+fn watch(api: SocketAddr, messages: usize) -> anyhow::Result<Vec<Instant>> {
     let mut client = Client::connect(api)?;
-    let mut seen = Vec::with_capacity(MESSAGES);
+    let mut seen = Vec::with_capacity(messages);
     let mut last = Instant::now();
-    while seen.len() < MESSAGES {
+    while seen.len() < messages {
         let newest = client.newest_id()?;
         let now = Instant::now();
         if newest > seen.len() {
@@ -158,7 +156,7 @@ fn watch(api: SocketAddr) -> anyhow::Result<Vec<Instant>> {
             seen.resize(newest, now);
             last = now;
         }
-        ensure!(last.elapsed() < PATIENCE, "{} of {MESSAGES} rows came", seen.len());
+        ensure!(last.elapsed() < PATIENCE, "{} of {messages} rows came", seen.len());
         std::thread::sleep(LOOK_EVERY);
     }
     Ok(seen)

@@ -52,6 +52,9 @@ struct Cli {
     /// Readings that the database of the series has
     #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     series_rows: u64,
+    /// Seconds of a round of latency: more than what is derived waits for at most, so that its cost is in the figure
+    #[arg(long, default_value_t = 45)]
+    latency_seconds: usize,
     /// Messages that come while the API is away
     #[arg(long, default_value_t = 1_000_000)]
     outage_messages: usize,
@@ -95,7 +98,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     harness::install_tls();
     ensure!(mosquitto::installed(), "this bench needs mosquitto");
-    ensure!(cli.messages > 0 && cli.rows > 0 && cli.outage_messages > 0, "there must be something to measure");
+    ensure!(
+        cli.messages > 0 && cli.rows > 0 && cli.outage_messages > 0 && cli.latency_seconds > 1,
+        "there must be something to measure"
+    );
     let works = if cli.work.is_empty() { Work::value_variants() } else { &cli.work };
     let mut table = Table::default();
     for work in works {
