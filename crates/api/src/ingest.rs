@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+pub(crate) use self::aside::AsideError;
 use self::aside::{Share, Work};
 use self::group::{Group, Job, Message, Reply};
 use self::indexing::Backlog;

@@ -15,11 +15,12 @@ mod rebuild;
 mod state;
 mod step;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -28,40 +29,37 @@ use self::state::Shared;
 pub(crate) use self::state::{Lag, Projection};
 pub(crate) use self::step::Losses;
 use self::step::derive;
-use crate::ingest::{Ingest, IngestError};
+use crate::ingest::{AsideError, Ingest};
 use crate::metrics::Projections;
-use crate::store::projection::{Carried, Generation, Next, Projected, Step};
+use crate::store::projection::{Carried, Generation, Next, Position, Projected, Step};
 use crate::store::{Reader, StoreError};
 
 /// What comes within this time is taken up together: a chart is not looked at more often.
-const LINGER: Duration = Duration::from_secs(1);
-/// A step takes the writer for some milliseconds, and so it waits until no batch has come for this long,
-const QUIET: Duration = Duration::from_millis(50);
-/// but no longer than this: then it is one batch in a few that waits for a step.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LINGER_MIN: Duration = Duration::from_secs(1);
+/// In a stream it becomes longer, up to this: a step writes a few pages for each field, however many messages it has.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+/// So many messages at once are a stream.
+const STREAM_ROWS: usize = 64;
 /// How long it rests after a failure.
 const RETRY: Duration = Duration::from_secs(2);
-/// Messages of a step. Most of what it costs is the fields that they have between them, whatever their number.
-const STEP_ROWS: usize = 1024;
-/// Messages that are worth a step while others come.
-const STEP_ROWS_WORTH: usize = 256;
+/// Messages that are read at once.
+const STRETCH_ROWS: usize = 4096;
+/// Messages that are worth a stretch while others come.
+const STRETCH_ROWS_WORTH: usize = 256;
+/// Readings that a step adds, about, while messages come: a batch may wait for it, a millisecond,
+const STEP_READINGS_BUSY: usize = 256;
+/// and while none do.
+const STEP_READINGS_IDLE: usize = 4096;
 
-/// Why a step was not taken.
+/// Why messages were not taken up.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The program ends.
-    #[error("the writer has ended")]
-    Closed,
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the step's thread died")]
+    Aside(#[from] AsideError),
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    #[error("the thread that derives died")]
     Thread,
-}
-
-impl From<IngestError> for Failure {
-    fn from(_: IngestError) -> Self {
-        Self::Closed
-    }
 }
 
 /// The task's own.
@@ -73,8 +71,9 @@ struct Projector {
     shared: Arc<Shared>,
     newest: watch::Receiver<i64>,
     at: Projected,
-    /// When the first message came that has not been taken up; at rest, the last time that all were.
-    behind_since: Instant,
+    linger: Duration,
+    /// Messages taken up since it last waited.
+    taken_up: usize,
     is_failing: bool,
 }
 
@@ -86,9 +85,10 @@ struct Road {
     carried: Carried,
 }
 
-/// A step that waits for the writer.
-struct Made {
-    step: Step,
+/// What follows from a stretch of messages, and waits for the writer.
+struct Stretch {
+    steps: Vec<Step>,
+    to: Position,
     messages: usize,
     losses: Losses,
 }
@@ -104,9 +104,9 @@ pub(crate) fn start(
     let shared = Arc::new(Shared::new());
     let newest = ingest.newest();
     let projection = Projection::new(shared.clone(), newest.clone());
-    let at = Projected { current_id: 0, next: None };
-    let (rules, behind_since) = (Arc::new(rules), Instant::now());
-    let projector = Projector { ingest, reader, rules, metrics, shared, newest, at, behind_since, is_failing: false };
+    let (rules, at, linger) = (Arc::new(rules), Projected::default(), LINGER_MIN);
+    let projector =
+        Projector { ingest, reader, rules, metrics, shared, newest, at, linger, taken_up: 0, is_failing: false };
     let task = async move {
         closing.run_until_cancelled(projector.run()).await;
     };
@@ -117,7 +117,7 @@ impl Projector {
     async fn run(mut self) {
         loop {
             match self.work().await {
-                Failure::Closed => return,
+                Failure::Aside(AsideError::Closed) => return,
                 failure => self.failed(&failure),
             }
             tokio::time::sleep(RETRY).await;
@@ -127,7 +127,7 @@ impl Projector {
     /// Works until it cannot.
     async fn work(&mut self) -> Failure {
         let work = async {
-            self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;
+            self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await?;
             self.tell();
             loop {
                 self.keep_up().await?;
@@ -137,7 +137,7 @@ impl Projector {
                 }
             }
         };
-        let never: Result<std::convert::Infallible, Failure> = work.await;
+        let never: Result<Infallible, Failure> = work.await;
         match never {
             Err(failure) => failure,
         }
@@ -147,83 +147,76 @@ impl Projector {
     async fn keep_up(&mut self) -> Result<(), Failure> {
         if self.lag() > 0 {
             let road = Road { generation: Generation::Current, last_id: i64::MAX, carried: Carried::default() };
-            self.advance(self.at.current_id, road, usize::MAX).await?;
+            self.advance(self.at.current.clone(), road, usize::MAX).await?;
         }
-        self.behind_since = Instant::now();
         Ok(())
     }
 
-    /// Takes up messages by at most so many steps, and tells whether there were any. While the writer is at one step, the
-    /// next is made.
-    async fn advance(&mut self, after_id: i64, road: Road, steps_max: usize) -> Result<bool, Failure> {
-        let mut made = self.make(after_id, road).await?;
+    /// Takes up at most so many stretches, and tells whether there were any. While the writer is at one, the next is made.
+    async fn advance(&mut self, from: Position, road: Road, stretches_max: usize) -> Result<bool, Failure> {
+        let mut made = self.make(from, road).await?;
         let has_any = made.is_some();
-        for _ in 0..steps_max {
-            let Some(Made { step, messages, losses }) = made else { break };
-            let (until_id, readings, generation) = (step.until_id, step.readings.len(), road.generation);
-            if generation == Generation::Current {
-                self.give_way().await?;
-            }
-            let add = self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await }));
-            let (added, following) = tokio::join!(add, self.make(until_id, road));
-            added??;
-            debug!(until_id, messages, readings, ?generation, "projected");
+        for _ in 0..stretches_max {
+            let Some(Stretch { steps, to, messages, losses }) = made else { break };
+            let readings: usize = steps.iter().map(|step| step.readings.len()).sum();
+            let steps_count = steps.len();
+            let (added, following) = tokio::join!(self.add(steps, road.generation), self.make(to.clone(), road));
+            added?;
+            debug!(until_id = to.last_id, messages, readings, steps_count, ?road.generation, "projected");
             match &mut self.at {
-                Projected { current_id, .. } if generation == Generation::Current => {
+                Projected { current, .. } if road.generation == Generation::Current => {
                     self.metrics.projected(messages, readings, losses);
-                    *current_id = until_id;
+                    *current = to;
                 }
-                Projected { next: Some(next), .. } => next.id = until_id,
+                Projected { next: Some(next), .. } => next.at = to,
                 Projected { .. } => {}
             }
+            self.taken_up += messages;
             self.recovered();
             self.tell();
             // A few messages that have come meanwhile are taken up with those that follow them.
-            let is_busy = self.newest.has_changed().unwrap_or(false);
-            made = following?.filter(|made| !is_busy || made.messages >= STEP_ROWS_WORTH);
+            let is_busy = self.is_busy();
+            made = following?.filter(|made| !is_busy || made.messages >= STRETCH_ROWS_WORTH);
         }
         Ok(has_any)
     }
 
+    /// Hands the steps to the writer, one after the other: between two of them, batches have their turn.
+    async fn add(&self, steps: Vec<Step>, generation: Generation) -> Result<(), AsideError> {
+        for step in steps {
+            self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await })).await?;
+        }
+        Ok(())
+    }
+
     /// What follows from the next messages; none where there are none.
-    async fn make(&self, after_id: i64, Road { last_id, carried, .. }: Road) -> Result<Option<Made>, Failure> {
-        let mut messages = self.reader.messages(after_id, STEP_ROWS).await?;
-        messages.retain(|message| message.id <= last_id);
-        if messages.is_empty() {
+    async fn make(&self, from: Position, Road { last_id, carried, .. }: Road) -> Result<Option<Stretch>, Failure> {
+        let messages = self.reader.messages(&from, last_id, STRETCH_ROWS).await?;
+        if messages.is_empty() && from.ahead.is_none() {
             return Ok(None);
         }
         let rules = self.rules.clone();
+        let readings_max = if self.is_busy() { STEP_READINGS_BUSY } else { STEP_READINGS_IDLE };
         let derived = tokio::task::spawn_blocking(move || {
-            let (step, losses) = derive(after_id, &messages, &rules, carried);
-            Made { step, messages: messages.len(), losses }
+            let (steps, losses) = derive(&from, &messages, &rules, carried, readings_max);
+            let to = steps.last().map_or(from, |step| step.to.clone());
+            Stretch { steps, to, messages: messages.len(), losses }
         });
         derived.await.map(Some).map_err(|_| Failure::Thread)
-    }
-
-    /// Waits until no batch comes, unless none has come since it was last looked, or patience is at its end.
-    async fn give_way(&mut self) -> Result<(), Failure> {
-        let end = self.behind_since + PATIENCE;
-        let mut has_come = self.newest.has_changed().map_err(|_| Failure::Closed)?;
-        while has_come {
-            self.newest.borrow_and_update();
-            let next = timeout_at(end, timeout(QUIET, self.newest.changed())).await;
-            has_come = match next {
-                Ok(Ok(changed)) => changed.map(|()| true).map_err(|_| Failure::Closed)?,
-                Ok(Err(_)) | Err(_) => false,
-            };
-        }
-        Ok(())
     }
 
     /// Waits for news, and for what comes with it, or for the order to begin anew.
     async fn wait(&mut self) -> Result<(), Failure> {
         let shared = self.shared.clone();
         let news = async {
+            let is_stream = std::mem::take(&mut self.taken_up) >= STREAM_ROWS;
+            let at_once = self.lag() > 0 || timeout(self.linger, self.newest.changed()).await.is_ok();
+            self.linger = if is_stream && at_once { LINGER_MAX.min(self.linger * 2) } else { LINGER_MIN };
             if self.lag() <= 0 {
-                self.newest.changed().await.map_err(|_| Failure::Closed)?;
+                self.newest.changed().await.map_err(|_| AsideError::Closed)?;
             }
-            self.behind_since = Instant::now();
-            tokio::time::sleep(LINGER).await;
+            self.newest.borrow_and_update();
+            tokio::time::sleep(self.linger).await;
             Ok(())
         };
         tokio::select! {
@@ -232,16 +225,21 @@ impl Projector {
         }
     }
 
+    /// Whether messages have come since it last waited.
+    fn is_busy(&self) -> bool {
+        self.newest.has_changed().unwrap_or(false)
+    }
+
     fn newest_id(&self) -> i64 {
         *self.newest.borrow()
     }
 
     fn lag(&self) -> i64 {
-        self.newest_id() - self.at.current_id
+        self.newest_id() - self.at.current.last_id
     }
 
     fn tell(&self) {
-        self.shared.tell(self.at);
+        self.shared.tell(&self.at);
     }
 
     fn recovered(&mut self) {

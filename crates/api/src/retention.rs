@@ -6,8 +6,7 @@ use dados::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::ingest::{Ingest, IngestError};
-use crate::store::StoreError;
+use crate::ingest::{AsideError, Ingest};
 use crate::store::retention::{Aged, Gone, Place};
 
 /// Between two looks for what has become too old.
@@ -23,20 +22,6 @@ pub(crate) struct Ages {
     pub(crate) readings: Option<Duration>,
     pub(crate) minutes: Option<Duration>,
     pub(crate) hours: Option<Duration>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("the writer has ended")]
-    Closed,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<IngestError> for Failure {
-    fn from(_: IngestError) -> Self {
-        Self::Closed
-    }
 }
 
 /// Looks again and again until the writer ends.
@@ -57,10 +42,10 @@ pub(crate) async fn run(ages: Ages, ingest: Ingest, closing: CancellationToken) 
                         info!(rows, "old rows deleted");
                     }
                 }
-                Err(Failure::Closed) => return,
-                Err(failure) => {
+                Err(AsideError::Closed) => return,
+                Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
-                        warn!(error = &failure as &dyn std::error::Error, "old rows cannot be deleted");
+                        warn!(error = &error as &dyn std::error::Error, "old rows cannot be deleted");
                     }
                 }
             }
@@ -71,7 +56,7 @@ pub(crate) async fn run(ages: Ages, ingest: Ingest, closing: CancellationToken) 
 }
 
 /// Deletes all that is too old now; how many rows.
-async fn sweep(ages: Ages, ingest: &Ingest, now: Timestamp) -> Result<u64, Failure> {
+async fn sweep(ages: Ages, ingest: &Ingest, now: Timestamp) -> Result<u64, AsideError> {
     let mut rows = 0;
     if let Some(before) = before(now, ages.messages) {
         rows += messages(ingest, before).await?;
@@ -81,7 +66,7 @@ async fn sweep(ages: Ages, ingest: &Ingest, now: Timestamp) -> Result<u64, Failu
             rows += readings(ingest, aged, before).await?;
         }
     }
-    while rows > 0 && ingest.aside(|writer| Box::pin(writer.give_back())).await?? {}
+    while rows > 0 && ingest.aside(|writer| Box::pin(writer.give_back())).await? {}
     Ok(rows)
 }
 
@@ -91,11 +76,11 @@ fn before(now: Timestamp, age: Option<Duration>) -> Option<Timestamp> {
     Timestamp::from_ms(now.as_ms().checked_sub(age_ms)?).ok()
 }
 
-async fn messages(ingest: &Ingest, before: Timestamp) -> Result<u64, Failure> {
+async fn messages(ingest: &Ingest, before: Timestamp) -> Result<u64, AsideError> {
     let (mut rows, mut after_id, mut young_pieces) = (0, 0, 0);
     while young_pieces < YOUNG_PIECES_MAX {
         let retire = ingest.aside(move |writer| Box::pin(writer.retire_messages(after_id, before)));
-        let Gone { rows: gone, next } = retire.await??;
+        let Gone { rows: gone, next } = retire.await?;
         debug!(gone, after_id, "messages retired");
         rows += gone;
         young_pieces = if gone == 0 { young_pieces + 1 } else { 0 };
@@ -105,12 +90,12 @@ async fn messages(ingest: &Ingest, before: Timestamp) -> Result<u64, Failure> {
     Ok(rows)
 }
 
-async fn readings(ingest: &Ingest, aged: Aged, before: Timestamp) -> Result<u64, Failure> {
+async fn readings(ingest: &Ingest, aged: Aged, before: Timestamp) -> Result<u64, AsideError> {
     let (mut rows, mut place) = (0, Some(Place::default()));
     while let Some(after) = place {
         let retire =
             ingest.aside(move |writer| Box::pin(async move { writer.retire_readings(aged, &after, before).await }));
-        let Gone { rows: gone, next } = retire.await??;
+        let Gone { rows: gone, next } = retire.await?;
         rows += gone;
         place = next;
     }

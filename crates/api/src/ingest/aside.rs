@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Ingest, IngestError};
-use crate::store::Writer;
+use super::Ingest;
+use crate::store::{StoreError, Writer};
 
 /// Work that waits; whoever has more waits with it.
 pub(super) const QUEUE_MAX: usize = 4;
@@ -23,12 +23,22 @@ pub(super) const WORK_BYTES: u64 = 128 << 10;
 /// A piece of work, a few milliseconds long at most: a batch may wait for it.
 pub(super) type Work = Box<dyn for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, ()> + Send>;
 
+/// Why work beside the batches was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AsideError {
+    /// The program ends.
+    #[error("the writer has ended")]
+    Closed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Ingest {
     /// Has the work done when no batch is in its way, and gives what comes of it. Dropping the future does not take it back.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,
-        work: impl for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, T> + Send + 'static,
-    ) -> Result<T, IngestError> {
+        work: impl for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, AsideError> {
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |writer| {
             let work = work(writer);
@@ -37,8 +47,8 @@ impl Ingest {
             }
             .boxed()
         });
-        self.aside.send(work).await.map_err(|_| IngestError::Closed)?;
-        answer.await.map_err(|_| IngestError::Closed)
+        self.aside.send(work).await.map_err(|_| AsideError::Closed)?;
+        Ok(answer.await.map_err(|_| AsideError::Closed)??)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::store::projection::Step;
 /// A device's time is at most so much later than that of its capture (`device_time`).
 const DEVICE_AHEAD_MS: i64 = 24 * 3_600_000;
 const HOUR_MS: i64 = 3_600_000;
-/// Steps before a look at what has come for the current generation.
-const STEPS_MAX: usize = 16;
+/// Stretches of messages before a look at what has come for the current generation.
+const STRETCHES_MAX: usize = 16;
 
 impl Projector {
     /// Prepares the next generation. What has no messages any more is carried over first, and meanwhile nothing is taken
@@ -25,49 +25,48 @@ impl Projector {
         // Of the generation before the last.
         while self.sweep().await? {}
         info!("projections are made anew");
-        let horizon = self.ingest.aside(|writer| Box::pin(writer.begin_next())).await??;
+        let horizon = self.ingest.aside(|writer| Box::pin(writer.begin_next())).await?;
         let until = horizon.and_then(whole_hours_until);
         if let Some(until) = until {
             let mut to = Some(CarriedTo::default());
             while let Some(from) = to {
                 let carry =
                     self.ingest.aside(move |writer| Box::pin(async move { writer.carry_over(&from, until).await }));
-                to = carry.await??;
+                to = carry.await?;
             }
         }
-        self.ingest.aside(move |writer| Box::pin(writer.next_is_ready(until))).await??;
-        self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;
+        self.ingest.aside(move |writer| Box::pin(writer.next_is_ready(until))).await?;
+        self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await?;
         self.tell();
         Ok(())
     }
 
     /// Some steps of the next generation, or the swap; whether there is more to do.
     pub(super) async fn make_anew(&mut self) -> Result<bool, Failure> {
-        let Some(Next { id, carried }) = self.at.next else { return Ok(false) };
-        let road = Road { generation: Generation::Next, last_id: self.at.current_id, carried };
-        if self.advance(id, road, STEPS_MAX).await? {
+        let Some(Next { at, carried }) = self.at.next.clone() else { return Ok(false) };
+        let current = self.at.current.clone();
+        let road = Road { generation: Generation::Next, last_id: current.last_id, carried };
+        if self.advance(at.clone(), road, STRETCHES_MAX).await? {
             return Ok(true);
         }
         // What is between its last message and the cursor is gone.
-        if id < self.at.current_id {
-            let step = Step { after_id: id, until_id: self.at.current_id, ..Step::default() };
-            self.ingest
-                .aside(|writer| Box::pin(async move { writer.project(&step, Generation::Next).await }))
-                .await??;
+        if at.last_id < current.last_id {
+            let step = Step { from: at, to: current, ..Step::default() };
+            self.ingest.aside(|writer| Box::pin(async move { writer.project(&step, Generation::Next).await })).await?;
         }
-        let swapped = self.ingest.aside(|writer| Box::pin(writer.swap())).await??;
-        self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await??;
+        let swapped = self.ingest.aside(|writer| Box::pin(writer.swap())).await?;
+        self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await?;
         self.tell();
         if swapped {
             self.shared.rebuilt.fetch_add(1, Ordering::Relaxed);
-            info!(until_id = self.at.current_id, "projections were made anew");
+            info!(until_id = self.at.current.last_id, "projections were made anew");
         }
         Ok(swapped)
     }
 
     /// A piece of what was current before the last swap; whether there may be more.
     pub(super) async fn sweep(&mut self) -> Result<bool, Failure> {
-        Ok(self.ingest.aside(|writer| Box::pin(writer.sweep_old())).await??)
+        Ok(self.ingest.aside(|writer| Box::pin(writer.sweep_old())).await?)
     }
 }
 

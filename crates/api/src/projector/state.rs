@@ -41,9 +41,9 @@ impl Shared {
         Self { next_id: AtomicI64::new(-1), ..Self::default() }
     }
 
-    pub(super) fn tell(&self, at: Projected) {
-        self.current_id.store(at.current_id, Ordering::Relaxed);
-        self.next_id.store(at.next.map_or(-1, |next| next.id), Ordering::Relaxed);
+    pub(super) fn tell(&self, at: &Projected) {
+        self.current_id.store(at.current.last_id, Ordering::Relaxed);
+        self.next_id.store(at.next.as_ref().map_or(-1, |next| next.at.last_id), Ordering::Relaxed);
     }
 }
 

@@ -1,13 +1,14 @@
 //! What follows from consecutive messages: readings, and what they change in lists and roll-ups. Pure.
 
 use std::collections::{BTreeMap, HashSet};
+use std::iter::from_fn;
 use std::sync::Arc;
 
 use dados::Timestamp;
 
 use super::device_time::{DeviceTime, Rules, device_time};
 use super::fields::{Field, fields};
-use crate::store::projection::{Carried, FieldNews, Message, Reading, RollUp, Step, TopicNews};
+use crate::store::projection::{Ahead, Carried, FieldNews, Message, Position, Reading, RollUp, Step, TopicNews};
 
 /// Characters of a message that `topicos` shows.
 const NEWEST_CHARS_MAX: usize = 1024;
@@ -27,36 +28,47 @@ pub(crate) struct Losses {
     pub(crate) omitted_fields: u64,
 }
 
-/// What follows from the messages after `after_id`, of which there is at least one, in the order of their ids.
+/// What follows from the messages beyond `from`, in the order of their ids, as steps that lead from there on. Where `from`
+/// is between two pieces of a step, the messages begin with all that the step has left, and no message at all ends it too.
 ///
-/// What is `carried` is not added to roll-ups again.
-pub(crate) fn derive(after_id: i64, messages: &[Message], rules: &Rules, carried: Carried) -> (Step, Losses) {
-    let mut making = Making { carried, ..Making::default() };
-    for message in messages {
-        making.add(message, rules);
+/// A step has some `readings_max` readings: more only where a message has. What is `carried` is not added to roll-ups again.
+pub(crate) fn derive(
+    from: &Position,
+    messages: &[Message],
+    rules: &Rules,
+    carried: Carried,
+    readings_max: usize,
+) -> (Vec<Step>, Losses) {
+    let (mut steps, mut losses, mut rest) = (Vec::new(), Losses::default(), messages);
+    let (mut from, mut ahead) = (from.clone(), from.ahead.as_ref().map(|ahead| ahead.until_id));
+    while !rest.is_empty() || ahead.is_some() {
+        let mut making = Making { carried, losses, ..Making::default() };
+        let is_next = |message: &Message, making: &Making| match ahead {
+            Some(until_id) => message.id <= until_id,
+            None => making.readings_of(&message.topico) < readings_max,
+        };
+        while let Some((message, later)) = rest.split_first()
+            && is_next(message, &making)
+        {
+            making.add(message, rules);
+            (rest, making.last_id) = (later, message.id);
+        }
+        losses = making.losses;
+        let until_id = ahead.take().unwrap_or(making.last_id);
+        making.cut(from, until_id, readings_max, &mut steps);
+        from = Position::whole(until_id);
     }
-    let Making { readings, topics, fields, minutes, hours, losses, .. } = making;
-    let mut step = Step {
-        after_id,
-        until_id: messages.last().map_or(after_id, |message| message.id),
-        readings,
-        topics: topics.into_values().collect(),
-        fields: fields.into_values().collect(),
-        minutes: minutes.into_values().collect(),
-        hours: hours.into_values().collect(),
-    };
-    let key = |reading: &Reading| (reading.topico.clone(), reading.campo.clone(), reading.timestamp.clone());
-    step.readings.sort_by_cached_key(|reading| (key(reading), reading.dado_id));
-    (step, losses)
+    (steps, losses)
 }
 
-/// A step while it is made.
+/// Some steps while they are made.
 #[derive(Default)]
 struct Making {
+    last_id: i64,
     /// Topics and names of fields, each of which is in many rows.
     names: HashSet<Arc<str>>,
     readings: Vec<Reading>,
-    topics: BTreeMap<Arc<str>, TopicNews>,
+    topics: BTreeMap<Arc<str>, Topic>,
     fields: BTreeMap<(Arc<str>, Arc<str>), FieldNews>,
     /// By topic, field and the begin in milliseconds.
     minutes: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
@@ -65,7 +77,50 @@ struct Making {
     carried: Carried,
 }
 
+struct Topic {
+    news: TopicNews,
+    readings: usize,
+}
+
 impl Making {
+    fn readings_of(&self, topico: &str) -> usize {
+        self.topics.get(topico).map_or(0, |topic| topic.readings)
+    }
+
+    /// Cuts what was made between topics.
+    fn cut(mut self, mut from: Position, until_id: i64, readings_max: usize, steps: &mut Vec<Step>) {
+        let key = |reading: &Reading| (reading.topico.clone(), reading.campo.clone(), reading.timestamp.clone());
+        self.readings.sort_by_cached_key(|reading| (key(reading), reading.dado_id));
+        let mut readings = self.readings.into_iter().peekable();
+        let mut fields = self.fields.into_values().peekable();
+        let mut minutes = self.minutes.into_values().peekable();
+        let mut hours = self.hours.into_values().peekable();
+        let mut topics = self.topics.into_values().peekable();
+        loop {
+            let mut step = Step { from: from.clone(), to: Position::whole(until_id), ..Step::default() };
+            while step.readings.len() < readings_max
+                && let Some(Topic { news, .. }) = topics.next()
+            {
+                let topico = &*news.topico;
+                step.readings.extend(from_fn(|| readings.next_if(|reading| *reading.topico == *topico)));
+                step.fields.extend(from_fn(|| fields.next_if(|field| *field.newest.topico == *topico)));
+                step.minutes.extend(from_fn(|| minutes.next_if(|roll_up| *roll_up.topico == *topico)));
+                step.hours.extend(from_fn(|| hours.next_if(|roll_up| *roll_up.topico == *topico)));
+                step.topics.push(news);
+            }
+            if topics.peek().is_none() {
+                steps.push(step);
+                return;
+            }
+            if let Some(last) = step.topics.last() {
+                let ahead = Some(Ahead { until_id, topico: last.topico.clone() });
+                step.to = Position { last_id: from.last_id, ahead };
+            }
+            from = step.to.clone();
+            steps.push(step);
+        }
+    }
+
     fn add(&mut self, message: &Message, rules: &Rules) {
         let Some(captured) = message.timestamp else {
             self.losses.untimed += 1;
@@ -122,7 +177,9 @@ impl Making {
     }
 
     fn add_topic(&mut self, message: &Message, mut news: TopicNews) {
-        let before = self.topics.get(&news.topico);
+        let known = self.topics.get(&news.topico);
+        let readings = known.map_or(0, |topic| topic.readings);
+        let before = known.map(|topic| &topic.news);
         if let Some(before) = before {
             news.mensagens += before.mensagens;
             news.sem_hora += before.sem_hora;
@@ -137,7 +194,7 @@ impl Making {
             }
             None => news.ultimo_valor = first_chars(&message.valor, NEWEST_CHARS_MAX).into(),
         }
-        self.topics.insert(news.topico.clone(), news);
+        self.topics.insert(news.topico.clone(), Topic { news, readings });
     }
 
     fn add_reading(&mut self, reading: Reading, field: &Field<'_>, time: Timestamp) {
@@ -155,6 +212,9 @@ impl Making {
             .entry((topico.clone(), campo.clone()))
             .and_modify(|news| news.add(&reading))
             .or_insert_with(|| FieldNews { newest: reading.clone(), leituras: 1 });
+        if let Some(topic) = self.topics.get_mut(topico) {
+            topic.readings += 1;
+        }
         self.readings.push(reading);
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::device_time::Rules;
 use super::step::derive;
-use crate::store::projection::{Carried, Generation, Next, Projected, Step};
+use crate::store::projection::{Carried, Generation, Next, Position, Projected, Step};
 use crate::store::{Batch, CarriedTo, Origin, Reader, Row, Writer, connect};
 
 const TOPICS: [&str; 3] = ["casa/sala", "casa/quarto", "b"];
@@ -38,15 +38,29 @@ enum Payload {
 #[derive(Clone, Debug)]
 enum Event {
     Store(Vec<Sent>),
-    Step(usize),
+    Advance(Pace),
     /// A step that begins where the cursor is not.
     StepFromElsewhere,
     /// The process dies and starts.
     Die,
     BeginAnew,
-    StepAnew(usize),
+    AdvanceAnew(Pace),
     Swap,
     Sweep,
+}
+
+/// How far at once: messages that are read, readings of a step, and after how many steps something comes in between.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rows: usize,
+    readings: usize,
+    steps: usize,
+}
+
+const ALL: Pace = Pace { rows: 1024, readings: 1024, steps: 1024 };
+
+fn pace() -> impl Strategy<Value = Pace> {
+    (1..25usize, 1..8usize, 1..4usize).prop_map(|(rows, readings, steps)| Pace { rows, readings, steps })
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -66,11 +80,11 @@ fn sent() -> impl Strategy<Value = Sent> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         5 => prop::collection::vec(sent(), 1..20).prop_map(Event::Store),
-        5 => (1..15usize).prop_map(Event::Step),
+        5 => pace().prop_map(Event::Advance),
         1 => Just(Event::StepFromElsewhere),
         1 => Just(Event::Die),
         1 => Just(Event::BeginAnew),
-        4 => (1..25usize).prop_map(Event::StepAnew),
+        4 => pace().prop_map(Event::AdvanceAnew),
         2 => Just(Event::Swap),
         1 => Just(Event::Sweep),
     ]
@@ -118,14 +132,17 @@ type Value = (Option<f64>, Option<&'static str>);
 /// Every table as text, row by row.
 type Tables = BTreeMap<&'static str, Vec<String>>;
 
-/// What the tables must have: a row a line, columns as SQLite prints them.
-fn expected(rows: &[Sent]) -> Tables {
+/// What the tables must have at a position: a row a line, columns as SQLite prints them.
+fn expected(rows: &[Sent], at: &Position) -> Tables {
     let mut tables = Tables::from_iter(SELECTS.map(|(table, _)| (table, Vec::new())));
     let mut topics: BTreeMap<&str, Vec<(String, i64, &Sent)>> = BTreeMap::new();
     let mut fields = BTreeMap::<_, Vec<(String, i64, Value)>>::new();
     let mut roll_ups: BTreeMap<(&str, &str, &str, String), Vec<f64>> = BTreeMap::new();
     for (id, row) in (1..).zip(rows) {
         let topico = row.topic.map_or("", |topic| TOPICS[topic]);
+        if !at.has(id, topico) {
+            continue;
+        }
         topics.entry(topico).or_default().push((time(row.minute).to_sql(), id, row));
         let (readings, minute) = row.readings();
         for (campo, value) in readings {
@@ -226,33 +243,40 @@ impl Bench {
         self.writer.projected().await.unwrap()
     }
 
-    async fn step(&mut self, after_id: i64, rows_max: usize, generation: Generation, carried: Carried) -> bool {
-        let last_id = self.at().await.current_id;
-        let mut messages = self.reader.messages(after_id, rows_max).await.unwrap();
-        messages.retain(|message| generation == Generation::Current || message.id <= last_id);
-        if messages.is_empty() {
+    /// Whether there was anything to take up.
+    async fn advance(&mut self, from: Position, last_id: i64, pace: Pace, way: (Generation, Carried)) -> bool {
+        let messages = self.reader.messages(&from, last_id, pace.rows).await.unwrap();
+        if messages.is_empty() && from.ahead.is_none() {
             return false;
         }
-        let (step, losses) = derive(after_id, &messages, &self.rules, carried);
+        let (generation, carried) = way;
+        let (steps, losses) = derive(&from, &messages, &self.rules, carried, pace.readings);
         assert_eq!((losses.untimed, losses.omitted_fields), (0, 0));
-        self.writer.project(&step, generation).await.unwrap();
+        let (mut at, is_new) = (from.clone(), from.ahead.is_none());
+        for (number, step) in steps.into_iter().enumerate() {
+            assert_eq!(at, step.from, "each begins where the last one ended");
+            assert!(!is_new || step.readings.len() <= 2 * pace.readings, "{} readings", step.readings.len());
+            at = step.to.clone();
+            if number < pace.steps {
+                self.writer.project(&step, generation).await.unwrap();
+            }
+        }
+        assert_eq!(at.ahead, None, "all of them take up whole messages");
         true
     }
 
-    async fn step_current(&mut self, rows_max: usize) -> bool {
-        let after_id = self.at().await.current_id;
-        self.step(after_id, rows_max, Generation::Current, Carried::default()).await
+    async fn advance_current(&mut self, pace: Pace) -> bool {
+        let from = self.at().await.current;
+        self.advance(from, i64::MAX, pace, (Generation::Current, Carried::default())).await
     }
 
-    async fn step_anew(&mut self, rows_max: usize) -> bool {
-        let Some(Next { id, carried }) = self.at().await.next else { return false };
-        self.step(id, rows_max, Generation::Next, carried).await
+    async fn advance_anew(&mut self, pace: Pace) -> bool {
+        let Projected { current, next: Some(Next { at, carried }) } = self.at().await else { return false };
+        self.advance(at, current.last_id, pace, (Generation::Next, carried)).await
     }
 
     async fn begin_anew(&mut self) {
-        if self.at().await.next.is_some() {
-            return;
-        }
+        let Projected { current: Position { ahead: None, .. }, next: None } = self.at().await else { return };
         while self.writer.sweep_old().await.unwrap() {}
         let until = self.writer.begin_next().await.unwrap();
         let mut to = until.map(|_| CarriedTo::default());
@@ -269,22 +293,24 @@ impl Bench {
                 self.writer.write(&[&batch], Timestamp::now()).await.unwrap();
                 self.rows.extend(sent);
             }
-            Event::Step(rows_max) => {
-                self.step_current(rows_max).await;
+            Event::Advance(pace) => {
+                self.advance_current(pace).await;
             }
             Event::StepFromElsewhere => {
-                let Projected { current_id, .. } = self.at().await;
-                let step = Step { after_id: current_id + 1, until_id: current_id + 2, ..Step::default() };
+                let Projected { current, .. } = self.at().await;
+                let to = Position::whole(current.last_id + 2);
+                let from = Position { last_id: current.last_id + 1, ..current };
+                let step = Step { from, to, ..Step::default() };
                 self.writer.project(&step, Generation::Current).await.unwrap_err();
             }
             Event::Die => self.die().await,
             Event::BeginAnew => self.begin_anew().await,
-            Event::StepAnew(rows_max) => {
-                self.step_anew(rows_max).await;
+            Event::AdvanceAnew(pace) => {
+                self.advance_anew(pace).await;
             }
             Event::Swap => {
-                let Projected { current_id, next } = self.at().await;
-                let is_as_far = next.is_some_and(|next| next.id == current_id);
+                let Projected { current, next } = self.at().await;
+                let is_as_far = next.is_some_and(|next| next.at == current && current.ahead.is_none());
                 assert_eq!(self.writer.swap().await.unwrap(), is_as_far);
             }
             Event::Sweep => {
@@ -315,15 +341,15 @@ proptest! {
             for event in events {
                 bench.happen(event).await;
                 // What has been taken up is exact at any moment.
-                let at = usize::try_from(bench.at().await.current_id).unwrap();
-                assert_eq!(tables(&bench.dir).await, expected(&bench.rows[..at]));
+                let at = bench.at().await.current;
+                assert_eq!(tables(&bench.dir).await, expected(&bench.rows, &at));
             }
-            while bench.step_current(1024).await {}
+            while bench.advance_current(ALL).await {}
             bench.begin_anew().await;
-            while bench.step_anew(1024).await {}
+            while bench.advance_anew(ALL).await {}
             assert!(bench.writer.swap().await.unwrap());
             while bench.writer.sweep_old().await.unwrap() {}
-            assert_eq!(tables(&bench.dir).await, expected(&bench.rows));
+            assert_eq!(tables(&bench.dir).await, expected(&bench.rows, &Position::whole(i64::MAX)));
         });
     }
 }

@@ -65,11 +65,41 @@ pub(crate) struct RollUp {
     pub(crate) maximo: f64,
 }
 
-/// All that follows from the rows after `after_id` up to `until_id`. Every list is in the order of its table's key.
+/// How far the tables of one generation have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// They have all messages up to this one,
+    pub(crate) last_id: i64,
+    /// and those of some topics beyond it.
+    pub(crate) ahead: Option<Ahead>,
+}
+
+/// The topics up to and with this one, by their bytes, have come as far as this message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) until_id: i64,
+    pub(crate) topico: Arc<str>,
+}
+
+impl Position {
+    /// All messages up to this one, and none beyond.
+    pub(crate) fn whole(last_id: i64) -> Self {
+        Self { last_id, ahead: None }
+    }
+
+    /// Whether a message of this topic is taken up.
+    #[cfg(test)]
+    pub(crate) fn has(&self, id: i64, topico: &str) -> bool {
+        let is_ahead = |ahead: &Ahead| id <= ahead.until_id && topico <= &*ahead.topico;
+        id <= self.last_id || self.ahead.as_ref().is_some_and(is_ahead)
+    }
+}
+
+/// What brings the tables from one position to the next. Every list is in the order of its table's key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Step {
-    pub(crate) after_id: i64,
-    pub(crate) until_id: i64,
+    pub(crate) from: Position,
+    pub(crate) to: Position,
     pub(crate) readings: Vec<Reading>,
     pub(crate) topics: Vec<TopicNews>,
     pub(crate) fields: Vec<FieldNews>,
@@ -85,17 +115,17 @@ pub(crate) enum Generation {
 }
 
 /// How far the projections have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Projected {
-    pub(crate) current_id: i64,
+    pub(crate) current: Position,
     /// None where nothing is made anew.
     pub(crate) next: Option<Next>,
 }
 
 /// Projections that are being made anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
-    pub(crate) id: i64,
+    pub(crate) at: Position,
     pub(crate) carried: Carried,
 }
 

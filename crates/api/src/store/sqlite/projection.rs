@@ -8,10 +8,11 @@ use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Ty
 
 use super::read::{Reader, bounded};
 use super::rebuild;
-use super::unsynced::unsynced;
 use super::write::Writer;
 use crate::store::StoreError;
-use crate::store::projection::{FieldNews, Generation, Message, Projected, Reading, RollUp, Step, TopicNews};
+use crate::store::projection::{
+    Ahead, FieldNews, Generation, Message, Position, Projected, Reading, RollUp, Step, TopicNews,
+};
 
 /// Text of the messages of a step, about.
 const STEP_BYTES_MAX: usize = 4 << 20;
@@ -25,19 +26,33 @@ pub(super) const NEXT: &str = "refeita_";
 pub(super) const TABLES: [&str; 5] = ["leituras", "topicos", "campos", "leituras_minuto", "leituras_hora"];
 
 impl Reader {
-    /// The messages after an id, in the order of their ids: at most so many, and no more than [`STEP_BYTES_MAX`] and one.
-    pub(crate) async fn messages(&self, after_id: i64, rows_max: usize) -> Result<Vec<Message>, StoreError> {
+    /// The messages beyond a position up to an id, in the order of their ids: at most so many, and no more than
+    /// [`STEP_BYTES_MAX`] and one. Where the position is between two pieces of a step, all that the step has left.
+    pub(crate) async fn messages(
+        &self,
+        beyond: &Position,
+        last_id: i64,
+        rows_max: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (last_id, rows_max, bytes_max) = match &beyond.ahead {
+            // What was begun was within the limits.
+            Some(ahead) => (ahead.until_id, -1, usize::MAX),
+            None => (last_id, rows_max as i64, STEP_BYTES_MAX),
+        };
         let sql = "select id, cast(cast(topico as text) as blob), cast(cast(valor as text) as blob),
                        cast(cast(timestamp as text) as blob), cast(cast(formato as text) as blob)
-                   from dados where id > ? order by id limit ?";
-        let mut selected = sqlx::query(sql).bind(after_id).bind(rows_max as i64).fetch(&self.pool);
+                   from dados where id > ? and id <= ? order by id limit ?";
+        let mut selected = sqlx::query(sql).bind(beyond.last_id).bind(last_id).bind(rows_max).fetch(&self.pool);
         let read = async {
-            let (mut messages, mut bytes) = (Vec::with_capacity(rows_max), 0);
+            let (mut messages, mut bytes) = (Vec::new(), 0);
             while let Some(row) = selected.try_next().await? {
                 let message = message(&row)?;
+                if beyond.ahead.as_ref().is_some_and(|ahead| *message.topico <= *ahead.topico) {
+                    continue;
+                }
                 bytes += message.valor.len();
                 messages.push(message);
-                if bytes >= STEP_BYTES_MAX {
+                if bytes >= bytes_max {
                     break;
                 }
             }
@@ -64,40 +79,47 @@ fn message(row: &SqliteRow) -> Result<Message, sqlx::Error> {
 impl Writer {
     /// How far the projections have come. Who has emptied `projecoes` by hand has them begin anew.
     pub(crate) async fn projected(&mut self) -> Result<Projected, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| {
-            let current_id = match cursor(tx, CURRENT).await? {
-                Some(id) => id,
+        let work = self.unsynced(async |tx| {
+            let current = match position(tx, CURRENT).await? {
+                Some(position) => position,
                 None => {
                     for table in TABLES {
                         execute(tx, format!("delete from {table}")).await?;
                     }
                     set_cursor(tx, CURRENT, 0).await?;
-                    0
+                    Position::default()
                 }
             };
-            Ok(Projected { current_id, next: rebuild::next(tx).await? })
+            Ok(Projected { current, next: rebuild::next(tx).await? })
         });
-        let result = result.await;
-        self.settle(session, result).await
+        work.await
     }
 
     /// Adds a step to one generation and moves its cursor. The cursor is not taken on trust: where it is not at the step's
     /// begin, nothing happens but an error.
     pub(crate) async fn project(&mut self, step: &Step, generation: Generation) -> Result<(), StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| add_step(tx, step, generation).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| add_step(tx, step, generation).await).await
     }
 }
 
+/// How far a generation has come; none where it is not ready.
+pub(super) async fn position(conn: &mut SqliteConnection, name: &str) -> Result<Option<Position>, sqlx::Error> {
+    let sql = "select ultimo_id, ate_id, topico from projecoes where nome = ?";
+    let row: Option<(i64, Option<i64>, Option<String>)> = sqlx::query_as(sql).bind(name).fetch_optional(conn).await?;
+    Ok(row.map(|(last_id, until_id, topico)| {
+        let ahead = until_id.zip(topico).map(|(until_id, topico)| Ahead { until_id, topico: topico.into() });
+        Position { last_id, ahead }
+    }))
+}
+
+/// Up to which message a table that follows `dados` has all.
 pub(super) async fn cursor(conn: &mut SqliteConnection, name: &str) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar("select ultimo_id from projecoes where nome = ?").bind(name).fetch_optional(conn).await
 }
 
 pub(super) async fn set_cursor(conn: &mut SqliteConnection, name: &str, id: i64) -> Result<(), sqlx::Error> {
     let sql = "insert into projecoes (nome, ultimo_id) values (?, ?)
-               on conflict (nome) do update set ultimo_id = excluded.ultimo_id";
+               on conflict (nome) do update set ultimo_id = excluded.ultimo_id, ate_id = null, topico = null";
     sqlx::query(sql).bind(name).bind(id).execute(conn).await.map(drop)
 }
 
@@ -116,14 +138,24 @@ async fn add_step(conn: &mut SqliteConnection, step: &Step, generation: Generati
     add_rows(conn, &FIELDS, prefix, &step.fields, add_field).await?;
     add_rows(conn, &MINUTES, prefix, &step.minutes, add_roll_up).await?;
     add_rows(conn, &HOURS, prefix, &step.hours, add_roll_up).await?;
-    // Null where the cursor is elsewhere, which the column refuses.
-    let moved = sqlx::query("update projecoes set ultimo_id = case when ultimo_id = ? then ? end where nome = ?")
-        .bind(step.after_id)
-        .bind(step.until_id)
+    let moved = "update projecoes set ultimo_id = ?, ate_id = ?, topico = ?
+                 where nome = ? and ultimo_id = ? and ate_id is ? and topico is ?";
+    let Step { from, to, .. } = step;
+    let ahead = |position: &Position| match &position.ahead {
+        Some(Ahead { until_id, topico }) => (Some(*until_id), Some(topico.to_string())),
+        None => (None, None),
+    };
+    let ((from_until_id, from_topico), (to_until_id, to_topico)) = (ahead(from), ahead(to));
+    let moved = sqlx::query(moved)
+        .bind(to.last_id)
+        .bind(to_until_id)
+        .bind(to_topico)
         .bind(format!("{prefix}{CURRENT}"))
+        .bind(from.last_id)
+        .bind(from_until_id)
+        .bind(from_topico)
         .execute(conn)
         .await?;
-    // Nobody but the owner of the file takes it away.
     if moved.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 

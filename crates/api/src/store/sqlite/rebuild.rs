@@ -6,8 +6,7 @@
 use dados::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::projection::{CURRENT, NEXT, TABLES, cursor, execute, set_cursor};
-use super::unsynced::unsynced;
+use super::projection::{CURRENT, NEXT, TABLES, cursor, execute, position, set_cursor};
 use super::write::Writer;
 use crate::store::StoreError;
 use crate::store::projection::{Carried, Next};
@@ -39,8 +38,7 @@ impl Writer {
     /// Makes the next generation's tables, empty, and drops what an earlier start has left of them. Gives before when
     /// rows of `dados` may be gone; none where all are there.
     pub(crate) async fn begin_next(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| {
+        let work = self.unsynced(async |tx| {
             for table in TABLES {
                 execute(tx, format!("drop table if exists {NEXT}{table}")).await?;
                 let columns = columns(tx, table).await?;
@@ -48,21 +46,17 @@ impl Writer {
             }
             until(tx, "dados").await
         });
-        let result = result.await;
-        self.settle(session, result).await
+        work.await
     }
 
     /// Carries over the next piece of what has no messages any more, up to a moment; none once there is no more.
     pub(crate) async fn carry_over(&mut self, to: &CarriedTo, end: Timestamp) -> Result<Option<CarriedTo>, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| carry_over(tx, to, end).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| carry_over(tx, to, end).await).await
     }
 
     /// From here on the next generation can be filled, from the first message on.
     pub(crate) async fn next_is_ready(&mut self, carried_until: Option<Timestamp>) -> Result<(), StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| {
+        let work = self.unsynced(async |tx| {
             let since = cursor(tx, CURRENT).await?.unwrap_or_default();
             set_cursor(tx, SINCE, since).await?;
             sqlx::query("delete from retencao where tabela = ?").bind(UNTIL).execute(&mut *tx).await?;
@@ -72,30 +66,25 @@ impl Writer {
             }
             set_cursor(tx, &format!("{NEXT}{CURRENT}"), 0).await
         });
-        let result = result.await;
-        self.settle(session, result).await
+        work.await
     }
 
     /// Makes the next generation the current one, if it has come as far; whether it has.
     pub(crate) async fn swap(&mut self) -> Result<bool, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| swap(tx).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| swap(tx).await).await
     }
 
     /// Deletes a piece of what was current before the swap; whether there may be more.
     pub(crate) async fn sweep_old(&mut self) -> Result<bool, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| sweep(tx).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| sweep(tx).await).await
     }
 }
 
 /// The next generation's state; none where there is none, or it is not ready.
 pub(super) async fn next(conn: &mut SqliteConnection) -> Result<Option<Next>, sqlx::Error> {
-    let Some(id) = cursor(conn, &format!("{NEXT}{CURRENT}")).await? else { return Ok(None) };
+    let Some(at) = position(conn, &format!("{NEXT}{CURRENT}")).await? else { return Ok(None) };
     let since_id = cursor(conn, SINCE).await?.unwrap_or_default();
-    Ok(Some(Next { id, carried: Carried { since_id, until: until(conn, UNTIL).await? } }))
+    Ok(Some(Next { at, carried: Carried { since_id, until: until(conn, UNTIL).await? } }))
 }
 
 async fn until(conn: &mut SqliteConnection, name: &str) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -140,8 +129,9 @@ async fn carry_over(
 }
 
 async fn swap(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let next = cursor(conn, &format!("{NEXT}{CURRENT}")).await?;
-    if next.is_none() || next != cursor(conn, CURRENT).await? {
+    let next = position(conn, &format!("{NEXT}{CURRENT}")).await?;
+    let is_whole = next.as_ref().is_some_and(|next| next.ahead.is_none());
+    if !is_whole || next != position(conn, CURRENT).await? {
         return Ok(false);
     }
     // Messages that are gone still count, and what was newest of a topic or a field without any other still is.

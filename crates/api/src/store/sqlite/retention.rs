@@ -21,9 +21,7 @@ impl Writer {
     /// Deletes the rows of `dados` that were captured before a moment, among the next [`PIECE_ROWS`] after an id. None
     /// goes that something has still to be derived from.
     pub(crate) async fn retire_messages(&mut self, after_id: i64, before: Timestamp) -> Result<Gone<i64>, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| retire_messages(tx, after_id, before).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| retire_messages(tx, after_id, before).await).await
     }
 
     /// Deletes up to [`PIECE_ROWS`] rows of a field that are of before a moment, of the first field after a place.
@@ -33,9 +31,7 @@ impl Writer {
         after: &Place,
         before: Timestamp,
     ) -> Result<Gone<Place>, StoreError> {
-        let mut session = self.take().await?;
-        let result = unsynced(&mut session.conn, async |tx| retire_readings(tx, aged, after, before).await).await;
-        self.settle(session, result).await
+        self.unsynced(async |tx| retire_readings(tx, aged, after, before).await).await
     }
 
     /// Gives a piece of the free space back to the file system; whether there may be more. A database that was made
