@@ -67,7 +67,7 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         let session = self.take().await?;
         Ok(&mut self.session.insert(session).conn)
     }
