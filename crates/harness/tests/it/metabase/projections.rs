@@ -1,6 +1,6 @@
 //! The tables that charts read, with readings in them.
 
-use harness::{PATIENCE, eventually};
+use harness::generate::projected;
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -46,17 +46,8 @@ async fn what_is_posted_is_charted_by_minute_and_by_hour() -> Result {
         {"topico": "casa", "timestamp": "2026-11-23T03:00:00Z", "valor": {"temperatura": 30}},
     ]);
     post(&bench.api.url(), &messages).await?;
-    projected(&bench.api.url()).await?;
+    projected(&bench.api.url(), true).await?;
     assert_readings(&mut bench.probe()?).await
-}
-
-/// Waits until the projector has everything that was posted before.
-async fn projected(api: &str) -> Result {
-    let all = async || {
-        let metrics = reqwest::get(format!("{api}/metrics")).await?.text().await?;
-        Ok(metrics.lines().any(|line| line == "ponte_api_unprojected_rows 0").then_some(()))
-    };
-    eventually("all rows are projected", PATIENCE, all).await
 }
 
 /// What Metabase reads of [`READINGS`], and as what.
