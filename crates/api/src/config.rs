@@ -1,6 +1,7 @@
 //! The settings of the API and its command line.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -27,7 +28,7 @@ pub struct Cli {
 }
 
 /// What the program is asked to do.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve the API until SIGTERM (the default)
     Serve,
@@ -35,6 +36,12 @@ pub enum Action {
     Check,
     /// Derive readings, topics and charts anew from all stored messages, in the running API or, where none runs, here
     Reproject,
+    /// Copy the database into a file, whether or not the API runs
+    Backup {
+        /// A file that is not there yet, or a folder, where it is named after the time
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Ask the running API whether it can take data; exit 0 if so
     Health,
 }

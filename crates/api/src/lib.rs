@@ -11,9 +11,10 @@
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names.
+//! Beside it: [`config`], the settings, and [`backup`], [`check`] and [`reproject`], the subcommands of these names.
 
 mod auth;
+pub mod backup;
 pub mod check;
 pub mod config;
 mod dados;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ponte_api::config::{Action, Cli, Config};
-use ponte_api::{check, reproject, run, server};
+use ponte_api::{backup, check, reproject, run, server};
 use service::commands::health;
 use service::launch::{block_on, launch};
 use service::settings::Parsed;
@@ -21,6 +21,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
             Action::Serve => serve(cli.config).await,
             Action::Check => check::check(&cli.config, &sources).await,
             Action::Reproject => reproject::reproject(cli.config).await,
+            Action::Backup { file } => backup::backup(&cli.config, &file).await,
             Action::Health => health(cli.config.api_addr).await,
         }
     })

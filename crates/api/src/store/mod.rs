@@ -18,7 +18,7 @@ use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
-pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, inspect};
+pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]

@@ -13,10 +13,12 @@
 //! - [`mod@unsynced`]: transactions of what can be made anew
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
+//! - [`backup`]: a copy of all of it
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
 
 mod adopt;
+mod backup;
 mod by_topic;
 mod checkpoint;
 mod insert;
@@ -43,6 +45,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use self::adopt::{AdoptError, MIGRATOR};
+pub(crate) use self::backup::back_up;
 pub(crate) use self::by_topic::STEP_ROWS;
 pub(crate) use self::checkpoint::Checkpointer;
 use self::lock::OwnerLock;

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod backup;
 mod by_topic;
 mod disk;
 mod get;
