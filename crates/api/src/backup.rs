@@ -1,7 +1,7 @@
 //! The subcommand `backup`: a copy of the database in a file of its own, whether or not the API runs.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use dados::Timestamp;
@@ -9,9 +9,13 @@ use service::commands::print;
 use service::{Exit, Fatal};
 
 use crate::config::Config;
-use crate::store::{self, Failure, StoreError};
+use crate::store::{self, Failure, Location, StoreError};
 
-/// Copies the database into `target`, which must not be there, or into a file named after the time if it is a folder.
+/// Where a backup goes to standard output: it is made beside the database first.
+const STANDARD_OUTPUT: &str = "-";
+
+/// Copies the database into `target`, which must not be there; into a file named after the time where that is a folder;
+/// to standard output where it is `-`.
 ///
 /// The file has its name only once it is whole, read back and synced: whatever ends the program before leaves at most a
 /// `.part`, which the next backup of that name takes over.
@@ -21,40 +25,77 @@ pub async fn backup(config: &Config, target: &Path) -> Result<(), Fatal> {
         let missing = format_args!("DATABASE_URL: {} is not there", from.path.display());
         return Err(Fatal::new(Exit::Data, missing));
     }
+    if target == Path::new(STANDARD_OUTPUT) {
+        let mut part = Part::begin(with_suffix(&from.path, ".backup"))?;
+        let said = part.copy(&from).await?;
+        let sent = part.file.rewind().and_then(|()| io::copy(&mut part.file, &mut io::stdout().lock()));
+        sent.map_err(|error| Fatal::new(Exit::Io, format_args!("standard output: {error}")))?;
+        let _ = writeln!(io::stderr(), "{said}");
+        return Ok(());
+    }
     let target = name(target, Timestamp::now());
-    let cannot = |error: io::Error| {
-        Fatal::new(Exit::CantCreate, format_args!("cannot write the backup {}: {error}", target.display()))
-    };
-    if target.try_exists().map_err(cannot)? {
-        return Err(cannot(io::ErrorKind::AlreadyExists.into()));
+    if target.try_exists().map_err(|error| cannot(&target, &error))? {
+        return Err(cannot(&target, &io::ErrorKind::AlreadyExists.into()));
     }
-    let part = part(&target);
-    let file = File::options().create(true).truncate(false).write(true).open(&part).map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).map_err(cannot)?;
-            remove_journal(&part);
-        }
-        Err(TryLockError::WouldBlock) => {
-            let held = format_args!("{} is being written by another backup", target.display());
-            return Err(Fatal::new(Exit::Locked, held));
-        }
-        Err(TryLockError::Error(error)) => return Err(cannot(error)),
-    }
-    let copied = store::back_up(&from, &part).await;
-    let finished = copied.map_err(|error| failed(&error, &target)).and_then(|copied| {
-        let named = file.sync_all().and_then(|()| fs::rename(&part, &target)).and_then(|()| sync_folder(&target));
-        named.map(|()| copied).map_err(cannot)
-    });
-    if finished.is_err() {
-        // What stays, the next one takes over.
-        let _ = fs::remove_file(&part);
-        remove_journal(&part);
-    }
-    let (messages, last_id) = finished?;
-    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    print(&format!("{}: {messages} messages up to id {last_id}, {bytes} bytes\n", target.display()));
+    let mut part = Part::begin(with_suffix(&target, ".part"))?;
+    let said = part.copy(&from).await?;
+    part.becomes(&target).map_err(|error| cannot(&target, &error))?;
+    print(&format!("{}: {said}\n", target.display()));
     Ok(())
+}
+
+/// A backup that is being written, by nobody else; dropping it removes it.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    /// Takes over what an earlier one has left.
+    fn begin(path: PathBuf) -> Result<Self, Fatal> {
+        let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = opened.map_err(|error| cannot(&path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let held = format_args!("{} is being written by another backup", path.display());
+                return Err(Fatal::new(Exit::Locked, held));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(&path, &error)),
+        }
+        let part = Self { path, file };
+        part.remove_journal();
+        part.file.set_len(0).map_err(|error| cannot(&part.path, &error))?;
+        Ok(part)
+    }
+
+    /// What there is in it then, in words.
+    async fn copy(&mut self, from: &Location) -> Result<String, Fatal> {
+        let copied = store::back_up(from, &self.path).await;
+        let (messages, last_id) = copied.map_err(|error| failed(&error, &self.path))?;
+        let bytes = self.file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(format!("{messages} messages up to id {last_id}, {bytes} bytes"))
+    }
+
+    fn becomes(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, target)?;
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+
+    /// SQLite would take one that is left for this file's own, and undo what was not done.
+    fn remove_journal(&self) {
+        let _ = fs::remove_file(with_suffix(&self.path, "-journal"));
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may have its name by now, and what stays the next one takes over.
+        let _ = fs::remove_file(&self.path);
+        self.remove_journal();
+    }
 }
 
 /// `dados-20261123T032145Z.db` in a folder.
@@ -67,23 +108,14 @@ fn name(target: &Path, now: Timestamp) -> PathBuf {
     target.join(format!("dados-{day}T{}Z.db", &time[.."032145".len()]))
 }
 
-/// Beside the target, so that it can be renamed.
-fn part(target: &Path) -> PathBuf {
-    let mut part = target.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
-/// SQLite would take one that is left for this file's own, and undo what was not done.
-fn remove_journal(part: &Path) {
-    let mut journal = part.as_os_str().to_owned();
-    journal.push("-journal");
-    let _ = fs::remove_file(journal);
-}
-
-fn sync_folder(target: &Path) -> io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+fn cannot(path: &Path, error: &io::Error) -> Fatal {
+    Fatal::new(Exit::CantCreate, format_args!("cannot write the backup {}: {error}", path.display()))
 }
 
 fn failed(error: &StoreError, target: &Path) -> Fatal {
@@ -108,6 +140,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(name(dir.path(), now), dir.path().join("dados-20261123T032145Z.db"));
         assert_eq!(name(&dir.path().join("a.db"), now), dir.path().join("a.db"));
-        assert_eq!(part(Path::new("/b/a.db")), Path::new("/b/a.db.part"));
     }
 }

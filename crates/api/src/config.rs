@@ -38,7 +38,7 @@ pub enum Action {
     Reproject,
     /// Copy the database into a file, whether or not the API runs
     Backup {
-        /// A file that is not there yet, or a folder, where it is named after the time
+        /// A file that is not there yet; a folder, where it is named after the time; or - for standard output
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

@@ -74,7 +74,11 @@ async fn what_is_put_back_is_served() {
     for left in ["copy.db.part", "copy.db.part-journal"] {
         std::fs::write(dir.path().join(left), "left").unwrap();
     }
+    let Output { status, stdout, stderr } = command(PROGRAM, &dir).args(["backup", "-"]).output().unwrap();
+    assert!(status.success() && stdout.starts_with(b"SQLite format 3\0"), "{}", String::from_utf8_lossy(&stderr));
+    assert!(!dir.path().join("dados.db.backup").exists());
     let (code, output) = backup(&dir, "copy.db");
+    assert!(std::fs::read(dir.path().join("copy.db")).unwrap() == stdout, "both ways give the same");
     assert_eq!((code, output.contains("1 messages up to id 1")), (Some(0), true), "{output}");
     for file in ["dados.db", "dados.db-wal", "dados.db-shm"] {
         let _ = std::fs::remove_file(dir.path().join(file));
