@@ -1,4 +1,8 @@
 //! HTTP/1.1 over TCP: how many connections, how long their headers may take, and how they end.
+//!
+//! - [`patience`]: a client that stops reading is given up
+
+mod patience;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,10 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::warn;
 
+use self::patience::Patient;
+
 /// How long a request's head may take, and how long a connection may idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the server is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take no byte of what it asked for.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often at most a full server says so.
 const FULL_LOG_INTERVAL_S: u64 = 10;
 
@@ -72,13 +80,15 @@ impl Capped {
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
-    type Stream = TcpStream;
+    type Stream = Patient;
     type Service = Permitted<S>;
-    type Future = std::future::Ready<io::Result<(TcpStream, Permitted<S>)>>;
+    type Future = std::future::Ready<io::Result<(Patient, Permitted<S>)>>;
 
     fn accept(&self, stream: TcpStream, inner: S) -> Self::Future {
         let accepted = match self.free.clone().try_acquire_owned() {
-            Ok(permit) => stream.set_nodelay(true).map(|()| (stream, Permitted { inner, _permit: Arc::new(permit) })),
+            Ok(permit) => stream
+                .set_nodelay(true)
+                .map(|()| (Patient::new(stream, STALL_TIMEOUT), Permitted { inner, _permit: Arc::new(permit) })),
             Err(_) => {
                 self.log_full();
                 Err(io::Error::other("too many connections"))
