@@ -8,6 +8,7 @@
 mod access;
 mod by_topic;
 mod disk;
+mod export;
 mod get;
 mod idempotency;
 mod ledger;
