@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::auth::Denied;
 use crate::dados::body::BodyError;
+use crate::dados::export::TooManyExports;
 use crate::dados::fault::{Fault, Kind};
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
@@ -54,6 +55,17 @@ impl Error {
     /// No row has this id.
     pub(crate) fn no_row(id: i64) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no row with the id {id}"))
+    }
+
+    /// The client wants a form that there is none of.
+    pub(crate) fn not_acceptable() -> Self {
+        let detail = "accept: expected application/json, text/csv or application/x-ndjson; formato=json, csv or ndjson does as well";
+        Self::new(StatusCode::NOT_ACCEPTABLE, detail).field("accept")
+    }
+
+    /// A bug.
+    pub(crate) fn ours() -> Self {
+        Failure::Unexpected.into()
     }
 
     /// The path's last part is no id.
@@ -135,6 +147,13 @@ impl From<IngestError> for Error {
 impl From<OutOfMemory> for Error {
     fn from(_: OutOfMemory) -> Self {
         let detail = "too many bytes wait to be stored; nothing was stored";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_SOON_S)
+    }
+}
+
+impl From<TooManyExports> for Error {
+    fn from(_: TooManyExports) -> Self {
+        let detail = "as many files are being sent as may be at the same time; try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_SOON_S)
     }
 }

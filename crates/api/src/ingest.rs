@@ -55,7 +55,7 @@ struct State {
     healthy: AtomicBool,
     /// Grows with every commit that changed the ledger of a producer.
     ledger_version: AtomicU64,
-    /// Rows that the index of the topics has not taken up yet.
+    /// Rows that the indexes of topics and of time have not taken up yet.
     unindexed: AtomicU64,
 }
 
@@ -89,7 +89,7 @@ impl Ingest {
         self.state.healthy.load(Ordering::Relaxed)
     }
 
-    /// Rows that the index of the topics has not taken up yet.
+    /// Rows that the indexes of topics and of time have not taken up yet.
     pub(crate) fn unindexed(&self) -> u64 {
         self.state.unindexed.load(Ordering::Relaxed)
     }

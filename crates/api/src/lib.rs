@@ -5,7 +5,8 @@
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
-//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
+//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
+//!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
@@ -17,6 +18,7 @@ mod auth;
 pub mod backup;
 pub mod check;
 pub mod config;
+mod csv;
 mod dados;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -25,6 +27,7 @@ mod health;
 mod ingest;
 mod limits;
 mod metrics;
+mod negotiate;
 mod observe;
 mod producers;
 pub mod projector;
@@ -47,6 +50,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::config::Config;
+use crate::dados::export::Exports;
 use crate::limits::Memory;
 use crate::metrics::{Commits, Levels, Projections};
 use crate::producers::totals::Ledger;
@@ -86,7 +90,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     };
     let metrics = Arc::new(metrics::metrics(&commits, &projections, levels));
     let body_bytes_max = config.api_body_bytes_max;
-    let app = App { ingest, projection, reader: reader.clone(), ledger, memory, metrics, body_bytes_max };
+    let exports = Exports::new();
+    let app = App { ingest, projection, reader: reader.clone(), exports, ledger, memory, metrics, body_bytes_max };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");

@@ -158,7 +158,7 @@ impl Collector for Levels {
         gauge("queue_length", "Batches and reports that wait for the writer", None, waiting as u64)?;
         gauge("queue_length_max", "As many may wait", None, waiting_max as u64)?;
         gauge("writer_healthy", "1 if the last transaction was committed", None, self.ingest.is_healthy().into())?;
-        let help = "Rows that the index of the topics has not taken up yet, by ids";
+        let help = "Rows that the indexes of topics and of time have not taken up yet, by ids";
         gauge("unindexed_rows", help, None, self.ingest.unindexed())?;
         let help = "Rows that no readings have been derived from yet, by ids";
         gauge("unprojected_rows", help, None, self.projection.lag())?;

@@ -6,7 +6,10 @@ pub(crate) mod bound;
 
 use std::borrow::Cow;
 
+use dados::topic;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::store::Wanted;
 
 /// Longest name of a parameter that is repeated to the client, in characters.
 const NAME_CHARS_MAX: usize = 64;
@@ -56,6 +59,21 @@ impl Pair<'_> {
     /// Keeps what the parameter says; it may say so only once.
     pub(crate) fn keep<T>(&self, slot: &mut Option<T>, said: T) -> Result<(), BadParameter> {
         if slot.replace(said).is_some() { Err(self.bad("this parameter is given twice")) } else { Ok(()) }
+    }
+
+    /// A topic's name, or a filter with wildcards.
+    pub(crate) fn topics(&self) -> Result<Wanted, BadParameter> {
+        let text = &*self.value;
+        let bad = |error: topic::InvalidTopic| self.bad(error.to_string());
+        if !text.contains(['+', '#']) {
+            topic::check_name(text).map_err(bad)?;
+            return Ok(Wanted::Exactly(text.to_owned()));
+        }
+        topic::check_filter(text).map_err(bad)?;
+        if text.starts_with("$share/") {
+            return Err(self.bad("expected a topic or a filter, and no shared subscription"));
+        }
+        Ok(Wanted::Matching(text.to_owned()))
     }
 
     /// How many the client wants at most.

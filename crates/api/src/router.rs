@@ -14,6 +14,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::auth::{self, Hosts};
+use crate::dados::export::Exports;
 use crate::dados::{get as read, post as write};
 use crate::error::Error;
 use crate::ingest::Ingest;
@@ -31,6 +32,7 @@ pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
     pub(crate) reader: Reader,
+    pub(crate) exports: Exports,
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,

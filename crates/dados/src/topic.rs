@@ -70,6 +70,13 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     names.next().is_none()
 }
 
+/// What every topic that a filter selects begins with.
+pub fn literal_prefix(filter: &str) -> &str {
+    let literal = &filter[..filter.find(['+', '#']).unwrap_or(filter.len())];
+    // `a/#` takes in `a` too.
+    if filter[literal.len()..].starts_with('#') { literal.strip_suffix('/').unwrap_or(literal) } else { literal }
+}
+
 fn check_text(topic: &str) -> Result<(), InvalidTopic> {
     if topic.is_empty() {
         Err(InvalidTopic::Empty)
@@ -180,6 +187,7 @@ mod tests {
         ) {
             let filter = if rest { filter + "/#" } else { filter };
             prop_assert_eq!(matches(&filter, &topic), model(&filter, &topic), "{} {}", filter, topic);
+            prop_assert!(!matches(&filter, &topic) || topic.starts_with(literal_prefix(&filter)), "{} {}", filter, topic);
         }
 
         #[test]

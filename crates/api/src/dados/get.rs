@@ -2,26 +2,59 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::LINK;
-use axum::response::{IntoResponse, Response};
-use dados::Dado;
+use axum::http::header::{LINK, VARY};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use dados::Timestamp;
+use serde::Serialize;
 
-use super::query;
+use super::query::{self, Query};
+use super::{etag, export};
 use crate::error::Error;
+use crate::negotiate::{self, Format};
 use crate::router::App;
 
-pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Response, Error> {
-    let selection = query::parse(text.as_deref().unwrap_or_default())?;
-    let page = app.reader.list(&selection).await?;
-    match page.rows.last().filter(|_| page.has_more) {
-        Some(last) => Ok(([(LINK, query::next_link(&selection, last.id))], Json(&page.rows)).into_response()),
-        None => Ok(Json(&page.rows).into_response()),
-    }
+/// What rows come as; the first is for those who do not say.
+const FORMATS: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
+
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+) -> Result<Response, Error> {
+    let query = query::parse(text.as_deref().unwrap_or_default(), Timestamp::now())?;
+    let format = query.format.or_else(|| negotiate::choose(&headers, &FORMATS)).ok_or_else(Error::not_acceptable)?;
+    let mut response = match format {
+        Format::Json => page(&app, &headers, &query).await?,
+        Format::Csv => export::start(&app, query, export::Form::Csv).await?,
+        Format::Ndjson => export::start(&app, query, export::Form::Ndjson).await?,
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
-pub(crate) async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Dado>, Error> {
+async fn page(app: &App, headers: &HeaderMap, query: &Query) -> Result<Response, Error> {
+    let page = app.reader.list(&query.page()?).await?;
+    // The same rows with another page behind them are not the same answer.
+    let next = page.next_after_id.map_or_else(Vec::new, |id| id.to_be_bytes().to_vec());
+    let mut response = etag::answer(headers, json(&page.rows)?, &next);
+    if let Some(link) = page.next_after_id.and_then(|id| query.next_link(id).parse().ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
     let id: i64 = id.parse().map_err(|_| Error::bad_id())?;
-    app.reader.get(id).await?.map(Json).ok_or_else(|| Error::no_row(id))
+    let row = app.reader.get(id).await?.ok_or_else(|| Error::no_row(id))?;
+    Ok(etag::answer(&headers, json(&row)?, &[]))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|_| Error::ours())
 }

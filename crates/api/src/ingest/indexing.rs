@@ -1,4 +1,4 @@
-//! When the index of the topics takes up rows: after the answers, and never so long that a batch waits for much of it.
+//! When the indexes of topics and of time take up rows: after the answers, and never so long that a batch waits for much of it.
 
 use std::sync::atomic::Ordering;
 
@@ -70,7 +70,7 @@ impl Task {
 
     /// One step. It changes nothing for anyone who reads or writes, and so its failure is nobody's: it is tried again.
     pub(super) async fn index(&mut self) {
-        let result = self.writer.index_topics().await;
+        let result = self.writer.index().await;
         self.take(result);
         self.logged(STEP_ROWS * ENTRY_BYTES).await;
     }
@@ -85,9 +85,9 @@ impl Task {
         match &result {
             Ok(at) => {
                 self.backlog.moved(*at);
-                debug!(last_id = at.last_id, newest_id = at.newest_id, "topics indexed");
+                debug!(last_id = at.last_id, newest_id = at.newest_id, "rows indexed");
                 if std::mem::take(&mut self.backlog.is_failing) {
-                    info!("topics are indexed again");
+                    info!("rows are indexed again");
                 }
             }
             Err(error) => {
@@ -95,7 +95,7 @@ impl Task {
                 self.commits.failed(error.failure());
                 if !std::mem::replace(&mut self.backlog.is_failing, true) {
                     let error = error as &dyn std::error::Error;
-                    warn!(error, "topics cannot be indexed: reading by topic stays exact and becomes slower");
+                    warn!(error, "rows cannot be indexed: reading by topic or time stays exact and becomes slower");
                 }
             }
         }

@@ -4,12 +4,9 @@ use std::fmt::Write as _;
 
 use dados::{Ponto, Serie};
 
-/// What the answer is; its first line names the columns (RFC 4180 §3).
-pub(super) const MEDIA_TYPE: &str = "text/csv; charset=utf-8; header=present";
+use crate::csv;
 
 const HEADER: &str = "inicio,n,media,minimo,maximo\r\n";
-/// Characters of a topic and of a field that a file's name has at most.
-const NAME_CHARS_MAX: usize = 60;
 
 /// The points, a line each. No value needs quotes.
 pub(super) fn body(points: &[Ponto]) -> String {
@@ -17,53 +14,19 @@ pub(super) fn body(points: &[Ponto]) -> String {
     for Ponto { inicio, n, media, minimo, maximo } in points {
         let media = media.map(|media| format!("{media:?}")).unwrap_or_default();
         // As JSON writes numbers: the shortest text that is read back as the same.
-        let _ = write!(text, "{inicio},{n},{media},{minimo:?},{maximo:?}\r\n");
+        let _ = write!(text, "{inicio},{n},{media},{minimo:?},{maximo:?}{}", csv::LINE_END);
     }
     text
 }
 
-/// `Content-Disposition`, with a name that every system takes.
+/// `Content-Disposition`.
 pub(super) fn disposition(serie: &Serie) -> String {
-    let (topico, campo) = (plain(serie.topico.as_deref().unwrap_or("sem-topico")), plain(&serie.campo));
-    format!("attachment; filename=\"{topico}_{campo}_{}.csv\"", serie.passo)
-}
-
-fn plain(text: &str) -> String {
-    let plain = |char: char| if char.is_ascii_alphanumeric() || "-.".contains(char) { char } else { '-' };
-    text.chars().take(NAME_CHARS_MAX).map(plain).collect()
-}
-
-/// Whether the header `accept` asks for CSV: it is named, and not less wanted than JSON where that is named too.
-pub(super) fn is_accepted(accept: &str) -> bool {
-    match (quality(accept, "text/csv"), quality(accept, "application/json")) {
-        (Some(csv), Some(json)) => csv > json,
-        (Some(csv), None) => csv > 0.0,
-        (None, _) => false,
-    }
-}
-
-/// How much a media type is wanted that is named (RFC 9110 §12.5.1).
-fn quality(accept: &str, media_type: &str) -> Option<f64> {
-    let named = accept.split(',').find_map(|range| {
-        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-        name.trim().eq_ignore_ascii_case(media_type).then_some(parameters)
-    })?;
-    let weight = named.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
-    });
-    Some(weight.unwrap_or(1.0))
+    csv::disposition(&[serie.topico.as_deref().unwrap_or("sem-topico"), &serie.campo, &serie.passo], "csv")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn serie(topico: Option<&str>, campo: &str) -> Serie {
-        let moment = "2026-11-23T03:00:00Z".parse().unwrap();
-        let (topico, campo, passo) = (topico.map(str::to_owned), campo.to_owned(), "1h".to_owned());
-        Serie { topico, campo, passo, desde: moment, ate: moment, pontos: Vec::new() }
-    }
 
     #[test]
     fn a_line_has_what_a_point_has() {
@@ -82,35 +45,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_name_that_every_system_takes() {
-        for (topico, campo, name) in [
-            (Some("casa/sala"), "temperatura", "casa-sala_temperatura_1h.csv"),
-            (Some("../etc\r\n\"x\""), "a.b", "..-etc---x-_a.b_1h.csv"),
-            (Some("estação"), "", "esta--o__1h.csv"),
-            (None, "valor", "sem-topico_valor_1h.csv"),
-        ] {
-            assert_eq!(disposition(&serie(topico, campo)), format!("attachment; filename=\"{name}\""));
-        }
-        assert!(disposition(&serie(Some(&"é".repeat(60_000)), "valor")).len() < 150);
-    }
-
-    #[test]
-    fn csv_is_for_those_who_ask_for_it() {
-        for accept in ["text/csv", "TEXT/CSV;header=present", "text/csv, */*", "application/json;q=0.5,text/csv;q=0.9"]
-        {
-            assert!(is_accepted(accept), "{accept}");
-        }
-        for accept in [
-            "",
-            "*/*",
-            "text/*",
-            "application/json",
-            "text/csv;q=0",
-            "application/json, text/csv",
-            "text/csv; q=0.2, application/json",
-            "text/csv;q=x",
-        ] {
-            assert!(!is_accepted(accept), "{accept}");
-        }
+    fn a_file_is_named_by_what_is_in_it() {
+        let at = "2026-11-23T03:00:00Z".parse().unwrap();
+        let (campo, passo) = ("temperatura".to_owned(), "1h".to_owned());
+        let mut serie = Serie { topico: None, campo, passo, desde: at, ate: at, pontos: Vec::new() };
+        assert_eq!(disposition(&serie), "attachment; filename=\"sem-topico_temperatura_1h.csv\"");
+        serie.topico = Some("casa/sala".to_owned());
+        assert_eq!(disposition(&serie), "attachment; filename=\"casa-sala_temperatura_1h.csv\"");
     }
 }

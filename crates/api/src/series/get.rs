@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
 use dados::{Serie, Timestamp};
 
 use super::csv;
-use super::query::{self, Format, Query};
+use super::query::{self, Query};
 use super::step::Fold;
+use crate::csv::MEDIA_TYPE;
 use crate::error::Error;
+use crate::negotiate::{self, Format};
 use crate::router::App;
 
 pub(crate) async fn series(
@@ -23,22 +25,16 @@ pub(crate) async fn series(
     let query = query::parse(text.as_deref().unwrap_or_default(), Timestamp::now())?;
     let mut fold = Fold::new(query.step);
     app.reader.series(&query.selection, |numbers| fold.take(numbers)).await?;
-    let format = query.format.unwrap_or_else(|| wanted(&headers));
+    // Who wants neither form gets the one that is there.
+    let wanted = || negotiate::choose(&headers, &[Format::Json, Format::Csv]);
+    let format = query.format.or_else(wanted);
     let serie = answer(query, fold);
-    Ok(match format {
-        Format::Json => ([(VARY, "accept")], Json(&serie)).into_response(),
-        Format::Csv => {
-            let disposition = csv::disposition(&serie);
-            let headers =
-                [(VARY, "accept"), (CONTENT_TYPE, csv::MEDIA_TYPE), (CONTENT_DISPOSITION, disposition.as_str())];
-            (headers, csv::body(&serie.pontos)).into_response()
-        }
-    })
-}
-
-fn wanted(headers: &HeaderMap) -> Format {
-    let accepts = |value: &axum::http::HeaderValue| value.to_str().is_ok_and(csv::is_accepted);
-    if headers.get(ACCEPT).is_some_and(accepts) { Format::Csv } else { Format::Json }
+    if format != Some(Format::Csv) {
+        return Ok(([(VARY, "accept")], Json(&serie)).into_response());
+    }
+    let disposition = csv::disposition(&serie);
+    let headers = [(VARY, "accept"), (CONTENT_TYPE, MEDIA_TYPE), (CONTENT_DISPOSITION, disposition.as_str())];
+    Ok((headers, csv::body(&serie.pontos)).into_response())
 }
 
 fn answer(Query { selection, step, .. }: Query, fold: Fold) -> Serie {

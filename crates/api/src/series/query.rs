@@ -3,6 +3,7 @@
 use dados::{Timestamp, topic};
 
 use super::step::{POINTS_MAX, Step};
+use crate::negotiate::Format;
 use crate::query::{BadParameter, Pair, bound, pairs};
 use crate::store::SeriesSelection;
 
@@ -18,13 +19,6 @@ pub(super) struct Query {
     pub(super) step: Step,
     /// Absent where the client does not say: the header `accept` then decides.
     pub(super) format: Option<Format>,
-}
-
-/// The form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Json,
-    Csv,
 }
 
 /// Why a query string cannot be answered.
@@ -101,12 +95,8 @@ impl Said {
                 pair.keep(&mut self.step, step.ok_or_else(|| pair.bad("expected 1m, 5m, 15m, 1h, 6h or 1d"))?)
             }
             "formato" => {
-                let format = match &*pair.value {
-                    "json" => Format::Json,
-                    "csv" => Format::Csv,
-                    _ => return Err(pair.bad("expected json or csv")),
-                };
-                pair.keep(&mut self.format, format)
+                let format = Format::from_name(&pair.value).filter(|format| *format != Format::Ndjson);
+                pair.keep(&mut self.format, format.ok_or_else(|| pair.bad("expected json or csv"))?)
             }
             _ => Err(pair.bad("unknown parameter; there are topico, campo, desde, ate, passo and formato")),
         }

@@ -3,21 +3,24 @@
 //! - [`ledger`]: what is kept of a producer, and what follows from it
 //! - [`projection`]: what the projections take up
 //! - [`retention`]: what is too old
+//! - [`selection`]: which rows to read
 //! - [`sqlite`]: the one database so far
 
 mod ledger;
 pub(crate) mod projection;
 pub(crate) mod retention;
+mod selection;
 mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dados::{Dado, Formato, Timestamp, Topico};
+use dados::{Formato, Timestamp, Topico};
 use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
+pub(crate) use selection::{Filter, Order, Page, Selection, Span};
 pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
@@ -62,10 +65,10 @@ pub(crate) enum Outcome {
     KeyReused,
 }
 
-/// How far the index of the topics has come. Reading by topic is exact whatever it has not taken up.
+/// How far the indexes that follow the rows have come. Reading is exact whatever they have not taken up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Indexed {
-    /// It has all rows up to this id.
+    /// They have all rows up to this id.
     pub(crate) last_id: i64,
     /// The newest row.
     pub(crate) newest_id: i64,
@@ -76,25 +79,6 @@ pub(crate) struct Indexed {
 pub(crate) struct Log {
     pub(crate) pages: u64,
     pub(crate) copied: u64,
-}
-
-/// Which rows to read: newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Selection {
-    /// Only rows of exactly this topic.
-    pub(crate) topico: Option<String>,
-    /// Only rows with smaller ids.
-    pub(crate) before_id: i64,
-    /// At most so many.
-    pub(crate) limit: u32,
-}
-
-/// What was selected, as far as one page goes.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) rows: Vec<Dado>,
-    /// Whether more rows are selected than the page has.
-    pub(crate) has_more: bool,
 }
 
 /// Which topics to read: by name.

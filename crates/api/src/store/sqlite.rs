@@ -4,7 +4,8 @@
 //! - [`insert`]: rows into multi-row statements
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
-//! - [`by_topic`]: the index of the topics, which follows the rows
+//! - [`selection`]: a page of the selected rows: [`scan`] looks at them one by one, [`merge`] goes by the index
+//! - [`follow`]: the indexes that follow the rows: [`by_topic`], [`by_time`]
 //! - [`topics`]: the topics with their fields
 //! - [`series`]: one field over time
 //! - [`checkpoint`]: the log's way into the database
@@ -19,16 +20,21 @@
 
 mod adopt;
 mod backup;
+mod by_time;
 mod by_topic;
 mod checkpoint;
+mod follow;
 mod insert;
 mod lock;
+mod merge;
 mod producers;
 mod projection;
 mod read;
 mod rebuild;
 mod retention;
 mod room;
+mod scan;
+mod selection;
 mod sequence;
 mod series;
 mod topics;
@@ -46,8 +52,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use self::adopt::{AdoptError, MIGRATOR};
 pub(crate) use self::backup::back_up;
-pub(crate) use self::by_topic::STEP_ROWS;
 pub(crate) use self::checkpoint::Checkpointer;
+pub(crate) use self::follow::STEP_ROWS;
 use self::lock::OwnerLock;
 pub(crate) use self::read::Reader;
 pub(crate) use self::rebuild::CarriedTo;

@@ -1,7 +1,5 @@
 //! What the query string of `GET /topicos` may say, and the link to the next page.
 
-use dados::topic;
-
 use crate::query::{BadParameter, Pair, escape, pairs};
 use crate::store::{TopicSelection, Wanted};
 
@@ -28,20 +26,7 @@ pub(super) fn parse(query: &str) -> Result<TopicSelection, BadParameter> {
 
 /// A name, a filter with wildcards, or nothing: the messages without a topic.
 fn topico(pair: &Pair<'_>) -> Result<Wanted, BadParameter> {
-    let text = &pair.value;
-    let bad = |error: topic::InvalidTopic| pair.bad(error.to_string());
-    if text.is_empty() {
-        return Ok(Wanted::Exactly(String::new()));
-    }
-    if !text.contains(['+', '#']) {
-        topic::check_name(text).map_err(bad)?;
-        return Ok(Wanted::Exactly(text.to_string()));
-    }
-    topic::check_filter(text).map_err(bad)?;
-    if text.starts_with("$share/") {
-        return Err(pair.bad("expected a topic or a filter, and no shared subscription"));
-    }
-    Ok(Wanted::Matching(text.to_string()))
+    if pair.value.is_empty() { Ok(Wanted::Exactly(String::new())) } else { pair.topics() }
 }
 
 /// The `Link` of a page whose last topic is `last`.

@@ -9,6 +9,7 @@ mod access;
 mod backup;
 mod by_topic;
 mod disk;
+mod export;
 mod get;
 mod idempotency;
 mod ledger;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dados::{Dado, timestamp};
-use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{by_topic, store_error};
+use super::{selection, store_error};
 use crate::store::{Page, Selection, StoreError};
 
 /// How long a read may wait for a connection.
@@ -80,31 +79,21 @@ impl Reader {
         row.as_ref().map(dado).transpose().map_err(store_error)
     }
 
-    /// The selected rows, newest first, up to the selection's limit and [`PAGE_BYTES_MAX`].
+    /// The selected rows, up to the selection's limits or what a page may cost.
     pub(crate) async fn list(&self, selection: &Selection) -> Result<Page, StoreError> {
-        let query = match &selection.topico {
-            Some(topico) => sqlx::query(AssertSqlSafe(by_topic::select())).bind(topico),
-            None => {
-                let sql = format!("select id, {COLUMNS} from dados where id < ? order by id desc limit ?");
-                sqlx::query(AssertSqlSafe(sql))
-            }
-        };
-        let rows_max = selection.limit as usize;
-        // One row more than asked for tells whether there is a next page.
-        let mut selected = query.bind(selection.before_id).bind(selection.limit + 1).fetch(&self.pool);
         let read = async {
-            let (mut rows, mut bytes) = (Vec::new(), 0);
-            while let Some(row) = selected.try_next().await? {
-                if rows.len() == rows_max || bytes > PAGE_BYTES_MAX {
-                    return Ok(Page { rows, has_more: true });
-                }
-                let row = dado(&row)?;
-                bytes += row.valor.as_ref().map_or(0, String::len) + row.topico.as_ref().map_or(0, String::len);
-                rows.push(row);
-            }
-            Ok(Page { rows, has_more: false })
+            let mut tx = self.pool.begin().await?;
+            let page = selection::page(&mut tx, selection).await?;
+            tx.commit().await?;
+            Ok(page)
         };
         bounded(read).await
+    }
+
+    /// The newest row's id; 0 where there is none.
+    pub(crate) async fn newest_id(&self) -> Result<i64, StoreError> {
+        let query = sqlx::query_scalar("select coalesce(max(id), 0) from dados");
+        bounded(query.fetch_one(&self.pool)).await
     }
 
     /// Waits for the reads under way, then closes.
@@ -129,7 +118,7 @@ pub(super) fn text(row: &SqliteRow, column: usize) -> Result<Option<String>, sql
     }))
 }
 
-fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
+pub(super) fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
     let flag = |column: usize| -> Result<Option<bool>, sqlx::Error> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(|number| number != 0))
     };

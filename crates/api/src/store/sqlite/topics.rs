@@ -63,15 +63,7 @@ fn prefix(wanted: &Wanted) -> &str {
     match wanted {
         Wanted::All => "",
         Wanted::Exactly(name) => name,
-        Wanted::Matching(filter) => {
-            let literal = &filter[..filter.find(['+', '#']).unwrap_or(filter.len())];
-            // `a/#` takes in `a` too.
-            if filter[literal.len()..].starts_with('#') {
-                literal.strip_suffix('/').unwrap_or(literal)
-            } else {
-                literal
-            }
-        }
+        Wanted::Matching(filter) => topic::literal_prefix(filter),
     }
 }
 
