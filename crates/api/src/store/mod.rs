@@ -97,6 +97,29 @@ pub(crate) struct Page {
     pub(crate) has_more: bool,
 }
 
+/// Which rows to read next, for who follows them: oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Following {
+    /// Only rows with larger ids.
+    pub(crate) after: i64,
+    /// Only rows up to this id.
+    pub(crate) until: i64,
+    /// Only rows of exactly this topic.
+    pub(crate) topico: Option<Arc<str>>,
+    /// At most so many.
+    pub(crate) rows_max: u32,
+    /// No more once they have so many bytes of text.
+    pub(crate) bytes_max: usize,
+}
+
+/// The next rows.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) rows: Vec<Dado>,
+    /// There are no others up to this id.
+    pub(crate) last: i64,
+}
+
 /// Which topics to read: by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicSelection {

@@ -4,6 +4,7 @@
 //! - [`insert`]: rows into multi-row statements
 //! - [`sequence`]: a producer's batches, told from their own repetition
 //! - [`read`]: the pool of read-only connections
+//! - [`after`]: rows in the order of their storing, for who follows them
 //! - [`by_topic`]: the index of the topics, which follows the rows
 //! - [`topics`]: the topics with their fields
 //! - [`series`]: one field over time
@@ -17,6 +18,7 @@
 //! - [`lock`]: one API a database
 
 mod adopt;
+mod after;
 mod by_topic;
 mod checkpoint;
 mod insert;

@@ -129,7 +129,7 @@ pub(super) fn text(row: &SqliteRow, column: usize) -> Result<Option<String>, sql
     }))
 }
 
-fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
+pub(super) fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
     let flag = |column: usize| -> Result<Option<bool>, sqlx::Error> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(|number| number != 0))
     };
