@@ -14,6 +14,7 @@ use crate::dados::body::BodyError;
 use crate::dados::fault::{Fault, Kind};
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
+use crate::live::JoinError;
 use crate::query::BadParameter;
 use crate::series::query::BadQuery;
 use crate::store::{Failure, StoreError};
@@ -128,6 +129,18 @@ impl From<IngestError> for Error {
             IngestError::QueueFull => unavailable("too many requests wait to be stored; nothing was stored"),
             IngestError::Closed => unavailable("the API is shutting down"),
             IngestError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::TooManyReaders => {
+                let detail = "as many follow new rows as may: see API_LIVE_READERS_MAX";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
+            }
+            JoinError::Store(error) => error.into(),
         }
     }
 }

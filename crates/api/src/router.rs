@@ -18,6 +18,7 @@ use crate::dados::{get as read, post as write};
 use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::limits::Memory;
+use crate::live::{self, Live};
 use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
@@ -30,6 +31,7 @@ use crate::{error, health, metrics, observe, reproject};
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
+    pub(crate) live: Live,
     pub(crate) reader: Reader,
     pub(crate) ledger: Ledger,
     pub(crate) memory: Memory,
@@ -43,6 +45,7 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/dados/ao-vivo", get(live::follow))
         .route("/topicos", get(topics::list))
         .route("/series", get(series::series))
         .route("/produtores", get(ledger::list))
