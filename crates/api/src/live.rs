@@ -4,6 +4,7 @@
 //! - [`hub`]: reads new rows once for all readers, and who they are; [`pace`]: how often
 //! - [`chunk`]: rows encoded once, and what a filter leaves of them; [`event`]: the text of each event
 //! - [`ring`]: the newest chunks, and how a reader goes from its own pages to them without gap or repeat
+//! - [`pages`]: what is older, a page at a time
 //! - [`reader`]: the stream of one reader
 //!
 //! Nothing here is in the way of ingest: readers learn of a row after its answer, by one connection that reads, and
@@ -14,6 +15,7 @@ mod chunk;
 mod event;
 mod hub;
 mod pace;
+mod pages;
 mod query;
 mod reader;
 mod ring;
@@ -26,6 +28,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::stream;
 
 pub(crate) use self::hub::{JoinError, Limits, Live};
@@ -44,7 +47,8 @@ pub(crate) async fn follow(
     let wanted = query::parse(text.as_deref().unwrap_or_default())?;
     let after = query::last_event_id(&headers)?.or(wanted.after);
     let body = if method == Method::HEAD {
-        Body::empty()
+        // Of unknown length, as the stream itself.
+        Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
     } else {
         let reader = app.live.join(wanted.topics, after).await?;
         Body::from_stream(stream::unfold(reader, |mut reader| async move {

@@ -1,17 +1,17 @@
 //! Who reads, and the one task that reads new rows for all of them, while there is anyone.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::chunk::{Chunk, Held, Topics};
 use super::pace::Pace;
+use super::pages::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, Pages};
 use super::reader::Reader;
 use super::ring::{Bounds, Next, Place, Ring, Step};
 use crate::ingest::Ingest;
@@ -23,14 +23,6 @@ const RING: Bounds = Bounds { bytes_max: 8 << 20, lag_rows_max: 32_768 };
 /// Rows and bytes of text that are read for all at once.
 const CHUNK_ROWS_MAX: u32 = 8_192;
 const CHUNK_BYTES_MAX: usize = 2 << 20;
-/// Rows and bytes of text of a page that a reader has to itself: a few milliseconds of a connection.
-const PAGE_ROWS_MAX: u32 = 1_024;
-const PAGE_BYTES_MAX: usize = 256 << 10;
-/// Pages that are kept, and for how long: whoever was cut off together resumes at the same row.
-const PAGES_KEPT: usize = 8;
-const PAGE_LIFE: Duration = Duration::from_secs(2);
-/// One in so many of the connections that read may be at such pages at the same time, and one at least.
-const PAGE_READERS_PART: u32 = 4;
 /// What may be in memory at once, with what slow readers hold; beyond it nothing is read until they took it or are
 /// given up.
 const HELD_BYTES_MAX: usize = 64 << 20;
@@ -74,8 +66,7 @@ pub(super) struct Hub {
     joined: Notify,
     newest: watch::Receiver<i64>,
     store: store::Reader,
-    page_turns: Semaphore,
-    pages: Mutex<VecDeque<Page>>,
+    pages: Pages,
     held: Held,
     /// Bytes that readers have taken.
     delivered: AtomicU64,
@@ -89,14 +80,6 @@ pub(super) struct Hub {
 struct State {
     ring: Ring,
     readers: usize,
-}
-
-/// What a reader that catches up has read, for the next one.
-#[derive(Debug)]
-struct Page {
-    topico: Option<Arc<str>>,
-    chunk: Arc<Chunk>,
-    read: Instant,
 }
 
 /// How many readers there may be, and how they are kept.
@@ -118,15 +101,13 @@ impl Live {
         deliveries: Deliveries,
         closing: CancellationToken,
     ) -> Self {
-        let page_turns = (limits.database_readers / PAGE_READERS_PART).max(1) as usize;
         Self(Arc::new(Hub {
             state: Mutex::new(State { ring: Ring::new(RING), readers: 0 }),
             moved: watch::Sender::new(()),
             joined: Notify::new(),
             newest: ingest.newest(),
             store,
-            page_turns: Semaphore::new(page_turns),
-            pages: Mutex::default(),
+            pages: Pages::new(limits.database_readers),
             held: Held::default(),
             delivered: AtomicU64::new(0),
             readers_max: limits.readers_max,
@@ -210,7 +191,7 @@ impl Hub {
                 Next::Nothing if readers == 0 => self.joined.notified().await,
                 Next::Nothing => self.anything(&mut newest).await,
                 Next::Moved => {
-                    self.lock_pages().clear();
+                    self.pages.clear();
                     self.moved.send_replace(());
                 }
                 Next::Read { after, until } => {
@@ -246,7 +227,10 @@ impl Hub {
         let (rows_max, bytes_max) = (CHUNK_ROWS_MAX, CHUNK_BYTES_MAX);
         let followed = self.store.following(&Following { after, until, topico: None, rows_max, bytes_max }).await?;
         let chunk = Arc::new(Chunk::new(after, followed, &self.held)?);
-        if self.lock().ring.publish(chunk) {
+        let mut state = self.lock();
+        // They may have left meanwhile.
+        if state.readers > 0 && state.ring.publish(chunk) {
+            drop(state);
             self.moved.send_replace(());
         }
         Ok(())
@@ -273,10 +257,6 @@ impl Hub {
         }
     }
 
-    fn lock_pages(&self) -> MutexGuard<'_, VecDeque<Page>> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A page for a reader that is behind the ring. Readers have such pages in turn, and rest as long as a page takes:
     /// whoever resumes from long ago, and however many do, takes half of one processor at most.
     pub(super) async fn page(&self, topics: &Topics, after: i64, until: i64) -> Result<Arc<Chunk>, Failure> {
@@ -284,32 +264,24 @@ impl Hub {
             Topics::Exactly(topico) => Some(topico.clone()),
             Topics::All | Topics::Matching(_) => None,
         };
-        // It is never closed.
-        let _turn = self.page_turns.acquire().await;
-        if let Some(page) = self.kept(topico.as_ref(), after) {
+        let _turn = self.pages.turn().await;
+        if let Some(page) = self.pages.find(topico.as_ref(), after) {
             return Ok(page);
         }
         self.room().await;
         let began = Instant::now();
+        let page = self.read_page(topico, after, until).await;
+        // After a failure longer: whoever was cut off comes again.
+        sleep(if page.is_ok() { began.elapsed() } else { RETRY_DELAY }).await;
+        page
+    }
+
+    async fn read_page(&self, topico: Option<Arc<str>>, after: i64, until: i64) -> Result<Arc<Chunk>, Failure> {
         let (rows_max, bytes_max) = (PAGE_ROWS_MAX, PAGE_BYTES_MAX);
-        let following = Following { after, until, topico: topico.clone(), rows_max, bytes_max };
+        let following = Following { after, until, topico, rows_max, bytes_max };
         let followed = self.store.following(&following).await?;
         let chunk = Arc::new(Chunk::new(after, followed, &self.held)?);
-        self.keep(Page { topico, chunk: chunk.clone(), read: Instant::now() });
-        sleep(began.elapsed()).await;
+        self.pages.keep(following.topico, chunk.clone());
         Ok(chunk)
-    }
-
-    fn keep(&self, page: Page) {
-        let mut pages = self.lock_pages();
-        pages.truncate(PAGES_KEPT - 1);
-        pages.push_front(page);
-    }
-
-    fn kept(&self, topico: Option<&Arc<str>>, after: i64) -> Option<Arc<Chunk>> {
-        let mut pages = self.lock_pages();
-        pages.retain(|page| page.read.elapsed() < PAGE_LIFE);
-        let same = |page: &&Page| page.chunk.after == after && page.topico.as_ref() == topico;
-        pages.iter().find(same).map(|page| page.chunk.clone())
     }
 }
