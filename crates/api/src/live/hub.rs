@@ -124,6 +124,12 @@ impl Live {
         let told = *hub.newest.borrow();
         // Not known before the writer has looked.
         let newest = if told == 0 { hub.store.newest_id().await? } else { told };
+        let after = match after {
+            // Another program may have stored it, and the writer learns of it with its own next row. An id that is not
+            // there at all is of another life of the database: then everything from now on is new.
+            Some(after) if after > newest => Some(after.min(hub.store.newest_id().await?.max(newest))),
+            after => after,
+        };
         let moved = hub.moved.subscribe();
         let mut state = hub.lock();
         if state.readers >= hub.readers_max {

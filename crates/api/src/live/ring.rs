@@ -115,10 +115,9 @@ impl Ring {
         true
     }
 
-    /// A reader that begins after `after`, or with what comes after `newest`. An id that is not there yet is of another
-    /// life of the database: then everything from now on is new too.
+    /// A reader that begins after a row, or with what comes after `newest`.
     pub(super) fn begin(&self, after: Option<i64>, newest: i64) -> Place {
-        let id = after.map_or(newest, |after| after.min(newest));
+        let id = after.unwrap_or(newest);
         Place { id, is_resuming: after.is_some(), resets: self.resets }
     }
 

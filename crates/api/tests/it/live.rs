@@ -190,6 +190,10 @@ async fn an_id_that_is_not_there_yet_begins_with_what_is_new() {
     assert_eq!(follower.id, 1);
     app.store_one("a", "2").await;
     assert_eq!(follower.row().await.id, 2);
+    let mut follower = app.follow("?apos=9223372036854775807").await;
+    assert_eq!(follower.id, 2);
+    app.store_one("a", "3").await;
+    assert_eq!(follower.row().await.id, 3);
 }
 
 /// Follows with cuts until it has so many rows, each once and in order.
