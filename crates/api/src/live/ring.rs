@@ -1,4 +1,4 @@
-//! The newest chunks, and how a reader goes from pages of its own to them: every row once, in order, or named as missed.
+//! The newest chunks, and how a reader comes from its own pages to them: every row once, in order, or told as missed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
