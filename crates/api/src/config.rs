@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use service::settings;
 use service::telemetry::LogSettings;
 
+use crate::live::Limits;
 use crate::projector::device_time::Rules;
 use crate::retention::Ages;
 
@@ -87,6 +88,13 @@ pub struct Config {
     #[arg(long, env = "API_CONNECTIONS_MAX", value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub api_connections_max: u32,
+    /// Readers of GET /dados/ao-vivo at the same time; more are told to come back
+    #[arg(long, env = "API_LIVE_READERS_MAX", value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub api_live_readers_max: u32,
+    /// How long such a reader hears nothing: proxies close connections that seem dead
+    #[arg(long, env = "API_LIVE_HEARTBEAT", value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
+    pub api_live_heartbeat: Duration,
 }
 
 impl Default for Config {
@@ -104,11 +112,30 @@ impl Default for Config {
             retention_leituras_hora: None,
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
+            api_live_readers_max: 1000,
+            api_live_heartbeat: Duration::from_secs(15),
         }
     }
 }
 
+/// Connections that readers of new rows leave to everyone else: a reader keeps its own for hours.
+const CONNECTIONS_FOR_OTHERS: u32 = 24;
+
 impl Config {
+    pub(crate) fn live_limits(&self) -> Limits {
+        Limits {
+            readers_max: self.live_readers() as usize,
+            database_readers: self.database_readers,
+            heartbeat: self.api_live_heartbeat,
+        }
+    }
+
+    /// How many may follow new rows.
+    fn live_readers(&self) -> u32 {
+        let left = self.api_connections_max.saturating_sub(CONNECTIONS_FOR_OTHERS).max(1);
+        self.api_live_readers_max.min(left)
+    }
+
     pub(crate) fn ages(&self) -> Ages {
         Ages {
             messages: self.retention_dados,
@@ -126,6 +153,17 @@ fn age(text: &str) -> Result<Duration, String> {
     match settings::duration(text)? {
         age if age >= AGE_MIN => Ok(age),
         _ => Err("expected 1h or more, such as 12h or 90d".to_owned()),
+    }
+}
+
+/// The shortest and the longest time between two signs of life.
+const HEARTBEAT_MIN: Duration = Duration::from_secs(1);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
+
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    match settings::duration(text)? {
+        time if (HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&time) => Ok(time),
+        _ => Err("expected a time from 1s to 5m, such as 15s".to_owned()),
     }
 }
 
@@ -157,6 +195,15 @@ mod tests {
         let parsed = Cli::try_parse_from(["ponte-api"]).unwrap().config;
         let default = Config::default();
         assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn readers_of_new_rows_leave_connections_to_others() {
+        let readers = |api_live_readers_max, api_connections_max| {
+            Config { api_live_readers_max, api_connections_max, ..Config::default() }.live_readers()
+        };
+        assert_eq!((readers(1000, 1024), readers(1000, 1023), readers(5, 1024)), (1000, 999, 5));
+        assert_eq!((readers(1000, 1), readers(1000, 25), readers(1000, 26)), (1, 1, 2));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::dados::export::TooManyExports;
 use crate::dados::fault::{Fault, Kind};
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
+use crate::live::JoinError;
 use crate::query::BadParameter;
 use crate::series::query::BadQuery;
 use crate::store::{Failure, StoreError};
@@ -140,6 +141,18 @@ impl From<IngestError> for Error {
             IngestError::QueueFull => unavailable("too many requests wait to be stored; nothing was stored"),
             IngestError::Closed => unavailable("the API is shutting down"),
             IngestError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::TooManyReaders => {
+                let detail = "as many follow new rows as may: see API_LIVE_READERS_MAX";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
+            }
+            JoinError::Store(error) => error.into(),
         }
     }
 }

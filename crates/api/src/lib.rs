@@ -7,6 +7,7 @@
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
 //!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
 //!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common
+//! - `live`: `GET /dados/ao-vivo`, new rows as they come
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
@@ -26,6 +27,7 @@ pub mod fuzzing;
 mod health;
 mod ingest;
 mod limits;
+mod live;
 mod metrics;
 mod negotiate;
 mod observe;
@@ -52,7 +54,8 @@ use tracing::info;
 use crate::config::Config;
 use crate::dados::export::Exports;
 use crate::limits::Memory;
-use crate::metrics::{Commits, Levels, Projections};
+use crate::live::Live;
+use crate::metrics::{Commits, Deliveries, Levels, Projections};
 use crate::producers::totals::Ledger;
 use crate::router::App;
 
@@ -76,22 +79,27 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let mut writing = tasks.spawn(writing);
     let memory = Memory::new(config.api_body_bytes_max);
     let ledger = Ledger::new(ingest.clone(), reader.clone());
-    let (projections, ages) = (Projections::default(), config.ages());
+    let (projections, ages, live_limits) = (Projections::default(), config.ages(), config.live_limits());
     let (projection, projecting) =
         projector::start(ingest.clone(), reader.clone(), config.timestamp_field, projections.clone(), closing.clone());
     let mut projecting = tasks.spawn(projecting);
     let retiring = tasks.spawn(retention::run(ages, ingest.clone(), closing.clone()));
+    let deliveries = Deliveries::default();
+    let live = Live::new(&ingest, reader.clone(), live_limits, deliveries.clone(), token.clone());
+    let mut following = tasks.spawn(live.follow(closing.clone()));
     let levels = Levels {
         ingest: ingest.clone(),
         projection: projection.clone(),
+        live: live.clone(),
         memory: memory.clone(),
         reader: reader.clone(),
         ledger: ledger.clone(),
     };
-    let metrics = Arc::new(metrics::metrics(&commits, &projections, levels));
+    let metrics = Arc::new(metrics::metrics(&commits, &projections, &deliveries, levels));
     let body_bytes_max = config.api_body_bytes_max;
     let exports = Exports::new();
-    let app = App { ingest, projection, reader: reader.clone(), exports, ledger, memory, metrics, body_bytes_max };
+    let app =
+        App { ingest, projection, live, reader: reader.clone(), exports, ledger, memory, metrics, body_bytes_max };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");
@@ -100,9 +108,10 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         served = http::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
         _ = &mut writing => return Err(dead()),
         _ = &mut projecting => return Err(Fatal::new(Exit::Software, "the projector died; the lines above say why")),
+        _ = &mut following => return Err(Fatal::new(Exit::Software, "the live feed died; the lines above say why")),
     }
     closing.cancel();
-    let _ = tokio::join!(projecting, retiring);
+    let _ = tokio::join!(projecting, retiring, following);
     reader.close().await;
     match tokio::time::timeout(WRITER_GRACE, writing).await {
         Ok(Ok(())) => Ok(()),

@@ -15,6 +15,7 @@ use service::metrics::Metrics;
 
 use crate::ingest::Ingest;
 use crate::limits::Memory;
+use crate::live::Live;
 use crate::producers::totals::Ledger;
 use crate::projector::{Losses, Projection};
 use crate::router::App;
@@ -131,11 +132,40 @@ impl Projections {
     }
 }
 
+/// What readers of new rows were given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deliveries {
+    rows: Counter,
+    losses: Counter,
+    missed: Counter,
+}
+
+impl Deliveries {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix(PREFIX);
+        registry.register("live_rows_sent", "Rows sent to those who follow new rows, each to each", self.rows.clone());
+        let help = "How often one of them was too slow, and told what it missed (perdidos)";
+        registry.register("live_losses", help, self.losses.clone());
+        registry.register("live_rows_missed", "Rows missed by them, by ids, each by each", self.missed.clone());
+    }
+
+    pub(crate) fn sent(&self, rows: u64) {
+        self.rows.inc_by(rows);
+    }
+
+    /// The rows with these ids, both included.
+    pub(crate) fn missed(&self, from: i64, to: i64) {
+        self.losses.inc();
+        self.missed.inc_by(to.abs_diff(from) + 1);
+    }
+}
+
 /// What is looked at when somebody asks.
 #[derive(Debug)]
 pub(crate) struct Levels {
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
+    pub(crate) live: Live,
     pub(crate) memory: Memory,
     pub(crate) reader: Reader,
     pub(crate) ledger: Ledger,
@@ -164,6 +194,7 @@ impl Collector for Levels {
         gauge("unprojected_rows", help, None, self.projection.lag())?;
         let help = "Rows that reproject has not come to yet, by ids; 0 where it is not at work";
         gauge("reproject_rows", help, None, self.projection.rebuild_lag().unwrap_or(0))?;
+        gauge("live_readers", "Who follows new rows (GET /dados/ao-vivo)", None, self.live.readers() as u64)?;
         gauge(
             "body_memory",
             "Memory that request bodies hold until they are stored",
@@ -191,10 +222,16 @@ pub(crate) async fn scrape(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Everything that the API counts.
-pub(crate) fn metrics(commits: &Commits, projections: &Projections, levels: Levels) -> Metrics {
+pub(crate) fn metrics(
+    commits: &Commits,
+    projections: &Projections,
+    deliveries: &Deliveries,
+    levels: Levels,
+) -> Metrics {
     let mut metrics = Metrics::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     commits.register(metrics.registry());
     projections.register(metrics.registry());
+    deliveries.register(metrics.registry());
     levels.register(metrics.registry());
     metrics
 }

@@ -19,6 +19,7 @@ use crate::dados::{get as read, post as write};
 use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::limits::Memory;
+use crate::live::{self, Live};
 use crate::producers::totals::Ledger;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
@@ -31,6 +32,7 @@ use crate::{error, health, metrics, observe, reproject};
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
+    pub(crate) live: Live,
     pub(crate) reader: Reader,
     pub(crate) exports: Exports,
     pub(crate) ledger: Ledger,
@@ -45,6 +47,7 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     Router::new()
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
+        .route("/dados/ao-vivo", get(live::follow))
         .route("/topicos", get(topics::list))
         .route("/series", get(series::series))
         .route("/produtores", get(ledger::list))

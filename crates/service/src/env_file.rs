@@ -17,6 +17,8 @@ pub const KNOWN: &[&str] = &[
     "API_ALLOW_ANONYMOUS",
     "API_BODY_BYTES_MAX",
     "API_CONNECTIONS_MAX",
+    "API_LIVE_HEARTBEAT",
+    "API_LIVE_READERS_MAX",
     "API_TOKEN",
     "API_URL",
     "BROKER_ADDR",

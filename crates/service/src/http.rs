@@ -1,4 +1,8 @@
 //! HTTP/1.1 over TCP: how many connections, how long their headers may take, and how they end.
+//!
+//! - `stall`: who takes nothing is given up
+
+mod stall;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::warn;
 
+use self::stall::Stalling;
+
 /// How long a request's head may take, and how long a connection may idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the server is told to stop.
@@ -32,7 +38,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let handle = Handle::<SocketAddr>::new();
     let capped = Capped::new(connections_max);
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).acceptor(capped).http1_only();
+    let accepting = Stalling::new(capped, token.clone());
+    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).acceptor(accepting).http1_only();
     server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
     let serving = server.serve(router.into_make_service());
     let stopping = async move {

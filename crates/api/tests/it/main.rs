@@ -14,6 +14,7 @@ mod get;
 mod idempotency;
 mod ledger;
 mod limits;
+mod live;
 mod metrics;
 mod post;
 #[cfg(target_os = "linux")] // it reads a process's memory from /proc

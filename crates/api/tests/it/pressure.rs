@@ -14,7 +14,7 @@ use crate::{FORM, JSON, NDJSON, problem};
 
 const CONNECTIONS: usize = 10_000;
 /// Two tests with so many connections would take each other's descriptors.
-static CROWD: Mutex<()> = Mutex::const_new(());
+pub(crate) static CROWD: Mutex<()> = Mutex::const_new(());
 /// Descriptors that the tests beside this one may need.
 const SPARE: usize = 2000;
 /// Descriptors of an API that nobody talks to, and some more.
@@ -37,7 +37,7 @@ fn assert_peak(api: &Running, mib_max: u64) {
 }
 
 /// How many connections this process may open: it asks for more first, and says so out loud where it gets fewer.
-fn affordable() -> usize {
+pub(crate) fn affordable() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
     let numbers: Vec<usize> = line.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();

@@ -1,7 +1,8 @@
 //! `cargo bench-ponte`: what the whole system does, each figure beside a reference measured in the same run.
 //!
 //! - [`drain`]: a backlog at the broker, against `mosquitto_sub`; [`seed`]: and against the script it all began with
-//! - [`http`]: single and bulk `POST /dados`, against an empty handler and a bare loop of inserts
+//! - [`http`]: single and bulk `POST /dados`, against an empty handler and a bare loop of inserts; and while a thousand
+//!   follow new rows
 //! - [`latency`]: from publish to readable row, against the disk's own sync
 //! - [`growth`]: the rate on a table of ten million rows, against that on an empty one
 //! - [`series`]: `GET /series`, against the same answer made of raw rows
@@ -30,7 +31,7 @@ use clap::{Parser, ValueEnum};
 use harness::broker::mosquitto;
 use harness::publish::Outgoing;
 
-use http::empty;
+use http::{empty, live};
 use table::Table;
 
 const TOPICS: usize = 50;
@@ -77,6 +78,8 @@ enum Work {
     Single,
     /// NDJSON, 2,000 rows a request
     Bulk,
+    /// One object a request while a thousand follow new rows
+    Live,
     /// From publish to readable row
     Latency,
     /// On a table of many rows
@@ -95,6 +98,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(addr) = empty::asked(std::env::args()) {
         empty::serve(addr?).await?;
     }
+    // So are those who follow new rows.
+    if let Some(asked) = live::asked(std::env::args()) {
+        let (addr, everything) = asked?;
+        live::follow(addr, everything).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let cli = Cli::parse();
     harness::install_tls();
     ensure!(mosquitto::installed(), "this bench needs mosquitto");
@@ -110,6 +119,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Work::Seed => seed::measure(&cli, &mut table).await?,
             Work::Single => http::single::measure(&cli, &mut table).await?,
             Work::Bulk => http::bulk::measure(&cli, &mut table).await?,
+            Work::Live => live::measure(&cli, &mut table).await?,
             Work::Latency => latency::measure(&cli, &mut table).await?,
             Work::Growth => growth::measure(&cli, &mut table).await?,
             Work::Series => series::measure(&cli, &mut table).await?,

@@ -13,7 +13,7 @@ use super::{Figures, empty, request};
 use crate::table::{Limit, Table};
 use crate::{Cli, TOPICS, progress};
 
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 /// Time for caches, allocators and SQLite's first pages.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How long each side is measured.
@@ -104,7 +104,7 @@ async fn side(addr: SocketAddr, server: &Process, length: Duration) -> anyhow::R
 }
 
 /// A reading as an HTTP client sends it: `valor` is JSON, not a text with JSON in it.
-fn body(number: usize) -> Vec<u8> {
+pub(super) fn body(number: usize) -> Vec<u8> {
     let topic = number % TOPICS;
     let valor = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":{number}}}"#);
     format!(r#"{{"topico":"bench/{topic}","valor":{valor}}}"#).into_bytes()

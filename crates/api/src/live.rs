@@ -1,0 +1,61 @@
+//! `GET /dados/ao-vivo`: new rows as server-sent events.
+//!
+//! - [`query`]: which rows, and after which one
+//! - [`hub`]: reads new rows once for all readers, and who they are; [`pace`]: how often
+//! - [`chunk`]: rows encoded once, and what a filter leaves of them; [`event`]: the text of each event
+//! - [`ring`]: the newest chunks, and how a reader goes from its own pages to them without gap or repeat
+//! - [`pages`]: what is older, a page at a time
+//! - [`reader`]: the stream of one reader
+//!
+//! Nothing here is in the way of ingest: readers learn of a row after its answer, by one connection that reads, and
+//! who does not keep up is told which rows it did not get. What is read in memory is bounded: the ring in bytes, and
+//! beyond it what slow readers still hold.
+
+mod chunk;
+mod event;
+mod hub;
+mod pace;
+mod pages;
+mod query;
+mod reader;
+mod ring;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, Method};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+
+pub(crate) use self::hub::{JoinError, Limits, Live};
+use crate::error::Error;
+use crate::router::App;
+
+/// nginx and others gather an answer unless they are told not to.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(crate) async fn follow(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    RawQuery(text): RawQuery,
+) -> Result<Response, Error> {
+    let wanted = query::parse(text.as_deref().unwrap_or_default())?;
+    let after = query::last_event_id(&headers)?.or(wanted.after);
+    let body = if method == Method::HEAD {
+        // Of unknown length, as the stream itself.
+        Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
+    } else {
+        let reader = app.live.join(wanted.topics, after).await?;
+        Body::from_stream(stream::unfold(reader, |mut reader| async move {
+            let text = reader.next().await?;
+            Some((Ok::<_, Infallible>(text), reader))
+        }))
+    };
+    let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
+    Ok((head, body).into_response())
+}
