@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use secrecy::ExposeSecret as _;
+use service::ask::Server;
 use service::settings;
 use service::telemetry::LogSettings;
 
+pub use crate::access::new_token::TokenAction;
+pub use crate::access::settings::AccessSettings;
 use crate::projector::device_time::Rules;
 use crate::retention::Ages;
 
@@ -27,7 +31,7 @@ pub struct Cli {
 }
 
 /// What the program is asked to do.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve the API until SIGTERM (the default)
     Serve,
@@ -37,6 +41,12 @@ pub enum Action {
     Reproject,
     /// Ask the running API whether it can take data; exit 0 if so
     Health,
+    /// Make and list the tokens of API_TOKENS and API_TOKENS_FILE
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        action: TokenAction,
+    },
 }
 
 /// The settings of the API. All fields are public, so that a program can run the API inside itself.
@@ -80,6 +90,9 @@ pub struct Config {
     #[arg(long, env = "API_CONNECTIONS_MAX", value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub api_connections_max: u32,
+    /// Who may ask
+    #[command(flatten)]
+    pub access: AccessSettings,
 }
 
 impl Default for Config {
@@ -97,11 +110,18 @@ impl Default for Config {
             retention_leituras_hora: None,
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
+            access: AccessSettings::default(),
         }
     }
 }
 
 impl Config {
+    /// The API that runs with these settings, as a subcommand beside it asks it.
+    pub fn server(&self) -> Server {
+        let token = self.access.api_token.as_ref().map(|token| token.expose_secret().to_owned());
+        Server { addr: self.api_addr, certificate: self.access.api_tls_cert_file.clone(), token }
+    }
+
     pub(crate) fn ages(&self) -> Ages {
         Ages {
             messages: self.retention_dados,
