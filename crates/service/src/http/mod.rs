@@ -21,8 +21,8 @@ use self::tls::{Secured, Tls};
 
 /// How long a request's head may take, and how long a connection may idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most that one connection buffers: a larger head is answered with 431. By default it would be 400 KiB, which
-/// silent connections could all hold at once.
+/// A head that has this much and no end is answered with 431; one read may bring as much again. By default it would be
+/// 400 KiB, which slow connections could all hold at once.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// How long requests under way may take once the server is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,7 +14,7 @@ async fn nobody_is_let_in_unless_named() {
     assert!(!answer.headers().keys().any(|name| name.as_str().starts_with("access-control")));
     let ask = app.client.request(Method::OPTIONS, app.url("/dados")).header("origin", ORIGIN);
     let answer = ask.header("access-control-request-method", "POST").send().await.unwrap();
-    assert_eq!(answer.status(), 403, "{answer:?}");
+    assert_eq!(answer.status(), 405, "{answer:?}");
     assert!(!answer.headers().contains_key("access-control-allow-origin"));
 }
 
