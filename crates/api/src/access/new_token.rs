@@ -82,10 +82,10 @@ fn make(token: &str, entry: &Entry, file: Option<&Path>) -> Result<(), Fatal> {
         None => {
             print(&format!("token  {token}\nentry  {entry}\n"));
             eprintln!(
-                "Give the token to who shall ask: it is shown this once. Put the entry into API_TOKENS, or a line of"
+                "The token is shown this once: give it to who shall ask. The entry has only its hash: put it into"
             );
             eprintln!(
-                "API_TOKENS_FILE, and start the API anew: it has the token's hash and nothing that opens a door."
+                "API_TOKENS and start the API anew, or on a line of API_TOKENS_FILE, which is read while it runs."
             );
         }
     }
