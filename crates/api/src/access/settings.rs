@@ -35,7 +35,7 @@ pub struct AccessSettings {
     /// Proxies whose X-Forwarded-For is believed: addresses and networks, separated by commas
     #[arg(long, env = "API_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "")]
     pub api_trusted_proxies: Proxies,
-    /// Sites whose pages may use the API: https://painel.example,… or * (with tokens only)
+    /// Sites whose pages may use the API, such as `https://painel.example`, or * (with tokens only)
     #[arg(long, env = "API_CORS_ORIGINS", value_name = "ORIGINS", default_value = "")]
     pub api_cors_origins: Origins,
     /// Certificate chain (PEM) for TLS on the API itself; read again when it changes
