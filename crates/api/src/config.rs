@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use secrecy::ExposeSecret as _;
+use service::ask::Server;
 use service::settings;
 use service::telemetry::LogSettings;
 
+pub use crate::access::new_token::TokenAction;
+pub use crate::access::settings::AccessSettings;
 use crate::live::Limits;
 use crate::projector::device_time::Rules;
 use crate::retention::Ages;
@@ -45,6 +49,12 @@ pub enum Action {
     },
     /// Ask the running API whether it can take data; exit 0 if so
     Health,
+    /// Make and list the tokens of API_TOKENS and API_TOKENS_FILE
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        action: TokenAction,
+    },
 }
 
 /// The settings of the API. All fields are public, so that a program can run the API inside itself.
@@ -95,6 +105,9 @@ pub struct Config {
     /// How long such a reader hears nothing: proxies close connections that seem dead
     #[arg(long, env = "API_LIVE_HEARTBEAT", value_name = "TIME", default_value = "15s", value_parser = heartbeat)]
     pub api_live_heartbeat: Duration,
+    /// Who may ask
+    #[command(flatten)]
+    pub access: AccessSettings,
 }
 
 impl Default for Config {
@@ -114,6 +127,7 @@ impl Default for Config {
             api_connections_max: 1024,
             api_live_readers_max: 1000,
             api_live_heartbeat: Duration::from_secs(15),
+            access: AccessSettings::default(),
         }
     }
 }
@@ -122,6 +136,12 @@ impl Default for Config {
 const CONNECTIONS_FOR_OTHERS: u32 = 24;
 
 impl Config {
+    /// The API that runs with these settings, as a subcommand beside it asks it.
+    pub fn server(&self) -> Server {
+        let token = self.access.api_token.as_ref().map(|token| token.expose_secret().to_owned());
+        Server { addr: self.api_addr, certificate: self.access.api_tls_cert_file.clone(), token }
+    }
+
     pub(crate) fn live_limits(&self) -> Limits {
         Limits {
             readers_max: self.live_readers() as usize,

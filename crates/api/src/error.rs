@@ -2,14 +2,15 @@
 
 use std::any::Any;
 
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dados::{Problem, problem};
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use crate::auth::Denied;
+use crate::access::scope::Needs;
+use crate::access::{Denied, Refused};
 use crate::dados::body::BodyError;
 use crate::dados::export::TooManyExports;
 use crate::dados::fault::{Fault, Kind};
@@ -29,13 +30,19 @@ const RETRY_LATER_S: u32 = 30;
 pub(crate) struct Error {
     problem: Box<Problem>,
     retry_after_s: Option<u32>,
+    /// What `WWW-Authenticate` says (RFC 6750 §3).
+    challenge: Option<&'static str>,
 }
+
+/// An answer's problem until the request's id is known, which its body tells too.
+#[derive(Clone)]
+struct Unwritten(Box<Problem>);
 
 impl Error {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default().to_owned();
         let problem = Problem { title, status: status.as_u16(), detail: Some(detail.into()), ..Problem::default() };
-        Self { problem: Box::new(problem), retry_after_s: None }
+        Self { problem: Box::new(problem), retry_after_s: None, challenge: None }
     }
 
     fn retry(mut self, after_s: u32) -> Self {
@@ -51,6 +58,17 @@ impl Error {
     /// A header that is malformed or does not go with the rest.
     pub(crate) fn header(name: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail).field(name)
+    }
+
+    /// The request's target is longer than any that we have.
+    pub(crate) fn uri_too_long(bytes_max: usize) -> Self {
+        Self::new(StatusCode::URI_TOO_LONG, format!("a path with its query has at most {bytes_max} bytes"))
+    }
+
+    /// There are more headers than any client of ours sends.
+    pub(crate) fn too_many_headers(max: usize) -> Self {
+        let detail = format!("a request has at most {max} headers");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
     }
 
     /// No row has this id.
@@ -99,11 +117,15 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
-        let mut response = (status, [(CONTENT_TYPE, problem::MEDIA_TYPE)], body).into_response();
+        let mut response = (status, [(CONTENT_TYPE, problem::MEDIA_TYPE)]).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        // `uniform` writes the body: all answers pass there.
+        response.extensions_mut().insert(Unwritten(self.problem));
         response
     }
 }
@@ -223,6 +245,28 @@ impl From<Denied> for Error {
     }
 }
 
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let (retry, challenge) = match refused {
+            Refused::OtherSite(denied) => return denied.into(),
+            Refused::NoToken => (None, Some("Bearer realm=\"ponte\"")),
+            Refused::InvalidToken => (None, Some("Bearer realm=\"ponte\", error=\"invalid_token\"")),
+            Refused::Scope(Needs::Write) => {
+                (None, Some("Bearer realm=\"ponte\", error=\"insufficient_scope\", scope=\"write\""))
+            }
+            Refused::Scope(_) => (None, Some("Bearer realm=\"ponte\", error=\"insufficient_scope\", scope=\"read\"")),
+            Refused::TokenRate(often) | Refused::AddressRate(often) | Refused::WrongTokens(often) => {
+                (Some(often.retry_after_s()), None)
+            }
+        };
+        let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::FORBIDDEN);
+        let field = challenge.map(|_| "authorization".to_owned());
+        let mut error = Self::new(status, refused.to_string());
+        error.problem.field = field;
+        Self { retry_after_s: retry, challenge, ..error }
+    }
+}
+
 /// The answer to a request whose handler panicked.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     // The panic's own text went to standard error already.
@@ -230,26 +274,36 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     Error::from(Failure::Unexpected).into_response()
 }
 
-/// Gives the errors that axum and tower-http answer by themselves the form of all others.
-pub(crate) fn uniform(response: Response) -> Response {
+/// Gives all errors one form, those too that axum and tower-http answer by themselves, with the id of the request.
+pub(crate) fn uniform(mut response: Response, id: &HeaderValue) -> Response {
     let status = response.status();
-    let is_problem = |value: &HeaderValue| value == problem::MEDIA_TYPE;
-    if status.as_u16() < 400 || response.headers().get(CONTENT_TYPE).is_some_and(is_problem) {
+    if status.as_u16() < 400 {
         return response;
     }
-    let detail = match status {
+    let mut problem = match response.extensions_mut().remove::<Unwritten>() {
+        Some(Unwritten(problem)) => problem,
+        None if response.headers().get(CONTENT_TYPE).is_some_and(|value| value == problem::MEDIA_TYPE) => {
+            return response;
+        }
+        None => Error::new(status, detail(status)).problem,
+    };
+    problem.request_id = id.to_str().ok().map(str::to_owned);
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
+    Response::from_parts(parts, serde_json::to_vec(&problem).unwrap_or_default().into())
+}
+
+/// What a layer's own answer means.
+fn detail(status: StatusCode) -> &'static str {
+    match status {
         StatusCode::NOT_FOUND => "there is nothing at this path",
         // axum adds `Allow` further out.
         StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method; see the header allow",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than API_BODY_BYTES_MAX",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "content-encoding: expected gzip, zstd or none",
         _ => "the request cannot be answered",
-    };
-    let (mut parts, _) = response.into_parts();
-    let (form, body) = Error::new(status, detail).into_response().into_parts();
-    parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.extend(form.headers);
-    Response::from_parts(parts, body)
+    }
 }
 
 #[cfg(test)]
@@ -259,12 +313,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_layer_answers_gets_the_form_of_all_others() {
         let plain = (StatusCode::PAYLOAD_TOO_LARGE, [(CONTENT_LENGTH, "21")], "length limit exceeded").into_response();
-        let response = uniform(plain);
+        let response = uniform(plain, &HeaderValue::from_static("7"));
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(response.headers()[CONTENT_TYPE], problem::MEDIA_TYPE);
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         let problem: Problem = serde_json::from_slice(&body).unwrap();
         assert_eq!((problem.status, problem.title.as_str()), (413, "Payload Too Large"));
+        assert_eq!(problem.request_id.as_deref(), Some("7"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A request goes down this list and its answer comes up again:
 //!
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
-//! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
+//! - `router`: every route, limit and layer; `observe` logs, `access` asks for tokens, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
 //!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
 //!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common
@@ -15,7 +15,7 @@
 //!
 //! Beside it: [`config`], the settings, and [`backup`], [`check`] and [`reproject`], the subcommands of these names.
 
-mod auth;
+mod access;
 pub mod backup;
 pub mod check;
 pub mod config;
@@ -42,6 +42,8 @@ pub mod server;
 mod store;
 mod topics;
 
+pub use access::new_token as token;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::access::{Gate, hosts, token_file};
 use crate::config::Config;
 use crate::dados::export::Exports;
 use crate::limits::Memory;
@@ -69,7 +72,10 @@ const WRITER_GRACE: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, listener: TcpListener, token: CancellationToken) -> Result<(), Fatal> {
     let unavailable = |error| Fatal::new(Exit::Unavailable, format_args!("cannot serve: {error}"));
     let addr = listener.local_addr().map_err(unavailable)?;
-    let hosts = auth::check_bind(addr, config.api_allow_anonymous)?;
+    let access = &config.access;
+    let hosts = hosts::check_bind(addr, access.needs_tokens(), config.api_allow_anonymous)?;
+    access.check()?;
+    let (gate, tls) = (Gate::new(access, access.all_tokens()?, hosts), access.tls()?);
     let (writer, reader) = store::connect(&config.database_url, config.database_readers).await?;
 
     let tasks = TaskTracker::new();
@@ -100,18 +106,21 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let exports = Exports::new();
     let app =
         App { ingest, projection, live, reader: reader.clone(), exports, ledger, memory, metrics, body_bytes_max };
-    let router = router::router(app, hosts);
+    let router = router::router(app, gate.clone(), tls.is_some());
+    let mut watching =
+        tasks.spawn(token_file::watch(access.api_tokens_file.clone(), access.tokens()?, gate, closing.clone()));
 
     info!(%addr, "listening");
     let dead = || Fatal::new(Exit::Software, "the writer died; the lines above say why");
     tokio::select! {
-        served = http::serve(listener, router, config.api_connections_max, token) => served.map_err(unavailable)?,
+        served = http::serve(listener, router, config.api_connections_max, tls, token) => served.map_err(unavailable)?,
         _ = &mut writing => return Err(dead()),
         _ = &mut projecting => return Err(Fatal::new(Exit::Software, "the projector died; the lines above say why")),
         _ = &mut following => return Err(Fatal::new(Exit::Software, "the live feed died; the lines above say why")),
+        _ = &mut watching => return Err(Fatal::new(Exit::Software, "nobody reads API_TOKENS_FILE any more")),
     }
     closing.cancel();
-    let _ = tokio::join!(projecting, retiring, following);
+    let _ = tokio::join!(projecting, retiring, following, watching);
     reader.close().await;
     match tokio::time::timeout(WRITER_GRACE, writing).await {
         Ok(Ok(())) => Ok(()),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use ponte_api::config::{Action, Cli, Config};
+use ponte_api::token::token;
 use ponte_api::{backup, check, reproject, run, server};
 use service::commands::health;
 use service::launch::{block_on, launch};
@@ -22,7 +23,8 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
             Action::Check => check::check(&cli.config, &sources).await,
             Action::Reproject => reproject::reproject(cli.config).await,
             Action::Backup { file } => backup::backup(&cli.config, &file).await,
-            Action::Health => health(cli.config.api_addr).await,
+            Action::Health => health(cli.config.server()).await,
+            Action::Token { action } => token(&action, &cli.config.access),
         }
     })
 }

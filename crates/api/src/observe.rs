@@ -11,6 +11,8 @@ use service::metrics::Metrics;
 use tracing::{Instrument as _, debug, debug_span, warn};
 use uuid::Uuid;
 
+use crate::error;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -26,7 +28,7 @@ pub(crate) async fn request(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
     let span = debug_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = answer(request).instrument(span.clone()).await;
+    let mut response = error::uniform(answer(request).instrument(span.clone()).await, &id);
     let elapsed = started.elapsed();
     metrics.observe(&method, route, response.status(), elapsed);
     let (status, elapsed_us) = (response.status().as_u16(), elapsed.as_micros());

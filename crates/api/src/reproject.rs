@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use service::commands::{ask, print};
+use service::ask::{Server, ask};
+use service::commands::print;
 use service::{Exit, Fatal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,17 +42,22 @@ pub async fn reproject(config: Config) -> Result<(), Fatal> {
 }
 
 async fn by_the_api(config: &Config) -> Result<(), Fatal> {
-    let addr = config.api_addr;
+    let (server, addr) = (config.server(), config.api_addr);
+    let anybody = Server { token: None, ..server.clone() };
     let strange =
         |answer: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {answer}"));
-    let answer = ask(addr, "POST", "/leituras/refazer").await?;
+    let answer = ask(&server, "POST", "/leituras/refazer").await?;
+    if matches!(answer.status, 401 | 403) {
+        let problem = format_args!("the API at {addr} wants a token with the scope write: {}", answer.body);
+        return Err(Fatal::setting("API_TOKEN", problem));
+    }
     if answer.status != 202 {
         return Err(strange(&answer.body));
     }
     let before: Lag = serde_json::from_str(&answer.body).map_err(|_| strange(&answer.body))?;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let answer = ask(addr, "GET", "/readyz").await?;
+        let answer = ask(&anybody, "GET", "/readyz").await?;
         // Not ready now: it goes on when the disk does.
         let Ok(Readiness { leituras }) = serde_json::from_str(&answer.body) else { continue };
         if leituras.refeitas > before.refeitas {

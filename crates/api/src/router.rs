@@ -1,10 +1,12 @@
 //! Every route, limit and layer of the API, on one screen.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::ORIGIN;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
@@ -13,7 +15,8 @@ use service::metrics::Metrics;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use crate::auth::{self, Hosts};
+use crate::access::headers::{About, protect};
+use crate::access::{Asked, Gate};
 use crate::dados::export::Exports;
 use crate::dados::{get as read, post as write};
 use crate::error::Error;
@@ -41,7 +44,11 @@ pub(crate) struct App {
     pub(crate) body_bytes_max: usize,
 }
 
-pub(crate) fn router(app: App, hosts: Hosts) -> Router {
+/// The longest path with its query, and the most headers. Beyond 64 KiB of them all, or 100, hyper answers by itself.
+const URI_BYTES_MAX: usize = 8 << 10;
+const HEADERS_MAX: usize = 64;
+
+pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Router {
     let wire_bytes_max = app.body_bytes_max;
     let metrics = app.metrics.clone();
     Router::new()
@@ -61,25 +68,47 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
         // A body's bytes as they come, then decompressed. `write::create` limits what comes of it, its sum over all
         // requests, and its time.
         .layer((RequestBodyLimitLayer::new(wire_bytes_max), RequestDecompressionLayer::new()))
-        .layer(from_fn_with_state(Edge { metrics, hosts }, edge))
+        .layer(from_fn_with_state(Edge { metrics, gate, tls }, edge))
 }
 
 /// What every request passes.
 #[derive(Clone)]
 struct Edge {
     metrics: Arc<Metrics>,
-    hosts: Hosts,
+    gate: Gate,
+    tls: bool,
 }
 
-/// One layer instead of four, each of which would be a few allocations a request: counted and logged, errors in one
-/// form, panics, other sites.
+/// One layer instead of many, each of which would be a few allocations a request: counted and logged, errors in one
+/// form, panics, access, headers.
 async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let answer = async |request| {
-        let answer = match auth::guard(edge.hosts, &request) {
-            Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::panicked),
-            Err(denied) => Error::from(denied).into_response(),
-        };
-        error::uniform(answer)
+    let about = About { tls: edge.tls, private: edge.gate.is_private(request.method(), request.uri()) };
+    let origin = request.headers().get(ORIGIN).cloned();
+    let answer = async |request: Request| match admit(&edge.gate, &request) {
+        Ok(None) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::panicked),
+        Ok(Some(preflight)) => preflight,
+        Err(error) => error.into_response(),
     };
-    observe::request(&edge.metrics, request, answer).await
+    let mut response = observe::request(&edge.metrics, request, answer).await;
+    protect(response.headers_mut(), about);
+    edge.gate.origins().mark(origin.as_ref(), response.headers_mut());
+    response
+}
+
+/// Whether a request may pass; some have their answer already.
+fn admit(gate: &Gate, request: &Request) -> Result<Option<Response>, Error> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
+    if uri_bytes > URI_BYTES_MAX {
+        return Err(Error::uri_too_long(URI_BYTES_MAX));
+    }
+    if headers.len() > HEADERS_MAX {
+        return Err(Error::too_many_headers(HEADERS_MAX));
+    }
+    if let Some(preflight) = gate.origins().preflight(method, headers) {
+        return Ok(Some(preflight));
+    }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    gate.admit(Asked { method, uri, headers, peer })?;
+    Ok(None)
 }

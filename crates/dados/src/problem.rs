@@ -27,4 +27,7 @@ pub struct Problem {
     /// Column of that line in bytes, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
+    /// What the request is called in the API's log, as in the header `X-Request-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }

@@ -31,6 +31,13 @@ impl Api {
 
     /// The same with more settings.
     pub async fn start_with(dir: &Path, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut api = Self::prepare(dir, more)?;
+        api.restart().await?;
+        Ok(api)
+    }
+
+    /// The same, not started yet: for settings with which another client must ask whether it is ready.
+    pub fn prepare(dir: &Path, more: &[(&str, &str)]) -> anyhow::Result<Self> {
         let addr = free_addr()?;
         let database = dir.join("dados.db");
         let mut settings: Settings = vec![
@@ -38,9 +45,7 @@ impl Api {
             ("DATABASE_URL".into(), format!("sqlite:{}", database.display())),
         ];
         settings.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        let mut api = Self { addr, dir: dir.to_owned(), settings, process: None };
-        api.restart().await?;
-        Ok(api)
+        Ok(Self { addr, dir: dir.to_owned(), settings, process: None })
     }
 
     /// Changes a setting for the next start.

@@ -3,12 +3,14 @@
 //! - [`launch`]: from the command line to the exit code
 //! - [`settings`]: flags = environment = `.env`, one error line that names the variable; [`env_file`]: how `.env` is read
 //! - [`telemetry`]: logs as text or JSON
-//! - [`http`]: serves a router within limits
+//! - [`http`]: serves a router within limits, plainly or with TLS
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
+//! - [`mod@ask`]: asks a server of ours on this machine
 //! - [`commands`]: what the subcommands check and health have in common
 
+pub mod ask;
 mod causes;
 pub mod commands;
 pub mod env_file;

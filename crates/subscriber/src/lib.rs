@@ -77,7 +77,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         watching.await;
         Ok(())
     });
-    let serving = http::serve(listener, status::router(status), STATUS_CONNECTIONS_MAX, forwarding.clone());
+    let serving = http::serve(listener, status::router(status), STATUS_CONNECTIONS_MAX, None, forwarding.clone());
     parts.spawn(async { serving.await.context("the status endpoint") });
     let forward = forwarder.run(forwarding.clone());
     parts.spawn(async move {

@@ -23,7 +23,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
         match cli.command.unwrap_or(Command::Run) {
             Command::Run => serve(cli.settings).await,
             Command::Check => commands::check(cli.settings, &sources).await,
-            Command::Health => health(cli.settings.status_addr).await,
+            Command::Health => health(cli.settings.status_addr.into()).await,
             Command::Quarantine { action } => commands::quarantine(&cli.settings, action).await,
         }
     })

@@ -125,6 +125,9 @@ pub struct Settings {
     /// Token for the API
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true, help_heading = "API")]
     pub api_token: Option<SecretString>,
+    /// PEM file with the certificate authorities to trust instead of the system's, for an API of your own with TLS
+    #[arg(long, env = "API_CA_FILE", value_name = "FILE", help_heading = "API")]
+    pub api_ca_file: Option<PathBuf>,
     /// Address of the health endpoint
     #[arg(
         long,

@@ -83,6 +83,8 @@ pub struct Api {
     pub url: Url,
     /// Sent as Bearer.
     pub token: Option<SecretString>,
+    /// Certificate authorities instead of the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -169,7 +171,10 @@ impl Settings {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Ok(Api { url, token: self.api_token.clone() })
+        if self.api_ca_file.is_some() && url.scheme() != "https" {
+            return Err(Fatal::setting("API_CA_FILE", format_args!("API_URL {url} has no TLS; expected https://")));
+        }
+        Ok(Api { url, token: self.api_token.clone(), ca_file: self.api_ca_file.clone() })
     }
 }
 
@@ -201,6 +206,7 @@ mod tests {
             (&["--mqtt-packet-bytes-max", "1GB"], "MQTT_PACKET_BYTES_MAX"),
             (&["--spool-max-bytes", "1MB"], "SPOOL_MAX_BYTES"),
             (&["--api-url", "ftp://x"], "API_URL"),
+            (&["--api-ca-file", "c"], "API_CA_FILE"),
             (&["--mqtt-shared-group", "a/b"], "MQTT_SHARED_GROUP"),
         ] {
             let message = resolve(args).expect_err(variable).message;

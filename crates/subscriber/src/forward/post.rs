@@ -1,13 +1,14 @@
 //! One request to the API, and what its answer means.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
 use dados::problem::MEDIA_TYPE;
 use dados::{Inseridos, Problem, Produtor, Relato};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Certificate, Response, StatusCode};
 use secrecy::ExposeSecret;
 use service::{Exit, Fatal, causes};
 use url::Url;
@@ -82,7 +83,11 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(path) = &api.ca_file {
+            builder = builder.tls_certs_only(authorities(path)?);
+        }
+        let http = builder
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -162,12 +167,34 @@ impl Client {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
         let ours = is_ours(&response);
+        let hint = token_hint(&response);
         let reason = reason(response).await;
         if concerns_content(status, ours) {
             return Outcome::Refused(Refusal { status: status.as_u16(), reason });
         }
         // The API itself says so only of what it has not stored; a gateway before it may speak for an API that is slow.
-        Outcome::Again { fault: format!("the API answers {status}: {reason}"), after, doubtful: !ours }
+        Outcome::Again { fault: format!("the API answers {status}: {reason}{hint}"), after, doubtful: !ours }
+    }
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, Fatal> {
+    let bad = |problem: &dyn std::fmt::Display| {
+        Fatal::setting("API_CA_FILE", format_args!("{}: {problem}; expected certificates in PEM", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| bad(&error))?;
+    match Certificate::from_pem_bundle(&text) {
+        Ok(found) if found.is_empty() => Err(bad(&"no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(bad(&causes(&error))),
+    }
+}
+
+/// Which setting to look at, where the API says that it is about the token.
+fn token_hint(response: &Response) -> &'static str {
+    if response.headers().contains_key(WWW_AUTHENTICATE) {
+        "; look at API_TOKEN, which needs the scope write"
+    } else {
+        ""
     }
 }
 
@@ -179,7 +206,8 @@ fn is_ours(response: &Response) -> bool {
 async fn ledger(response: Response, producer: Uuid) -> Result<Produtor, String> {
     let status = response.status();
     if !status.is_success() {
-        return Err(format!("the API answers {status}: {}", reason(response).await));
+        let hint = token_hint(&response);
+        return Err(format!("the API answers {status}: {}{hint}", reason(response).await));
     }
     match serde_json::from_str::<Produtor>(&body(response).await) {
         Ok(ledger) if ledger.produtor == producer => Ok(ledger),

@@ -156,7 +156,8 @@ async fn drain(dir: &File, reader: Reader, gauge: Gauge, fake: &Shared) {
     serving.spawn(async { axum::serve(listener, router).await });
     let (status, quarantine) = (Status::new(gauge.clone()), Quarantine::of_spool(dir));
     let forwarder =
-        Forwarder::new(reader, gauge.clone(), &Api { url, token: None }, quarantine, status, "test").unwrap();
+        Forwarder::new(reader, gauge.clone(), &Api { url, token: None, ca_file: None }, quarantine, status, "test")
+            .unwrap();
     let token = CancellationToken::new();
     let mut forwarding = tokio::task::JoinSet::new();
     forwarding.spawn(forwarder.run(token.clone()));

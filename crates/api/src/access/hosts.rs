@@ -1,8 +1,7 @@
-//! Who may ask: without tokens, no page of another site, by its own origin or by a name that it pointed at us.
+//! Where no token is needed: no page of another site, by its own origin or by a name that it pointed at us.
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use service::Fatal;
@@ -40,35 +39,40 @@ impl Denied {
     }
 }
 
-/// Refuses to listen beyond this machine with no token, unless the operator said so.
-pub(crate) fn check_bind(addr: SocketAddr, allow_anonymous: bool) -> Result<Hosts, Fatal> {
-    match (allow_anonymous, addr.ip().to_canonical().is_loopback()) {
+/// Refuses to listen beyond this machine where no token is needed, unless the operator said so.
+pub(crate) fn check_bind(addr: SocketAddr, needs_tokens: bool, allow_anonymous: bool) -> Result<Hosts, Fatal> {
+    match (needs_tokens || allow_anonymous, addr.ip().to_canonical().is_loopback()) {
         (true, _) => Ok(Hosts::Private),
         (false, true) => Ok(Hosts::Loopback),
         (false, false) => Err(Fatal::setting(
             "API_ALLOW_ANONYMOUS",
             format_args!(
-                "API_ADDR {addr} is reachable from other machines and there is no token; \
-                 set API_ALLOW_ANONYMOUS=true if the network is private, or listen on 127.0.0.1"
+                "API_ADDR {addr} is reachable from other machines and there is no token; set API_TOKENS \
+                 (`ponte-api token new`), or API_ALLOW_ANONYMOUS=true if the network is private, or listen on 127.0.0.1"
             ),
         )),
     }
 }
 
-/// Refuses what a page of another site may have sent.
-pub(crate) fn guard(hosts: Hosts, request: &Request) -> Result<(), Denied> {
-    decide(hosts, request.method(), request.uri(), request.headers())
-}
-
-/// Whether a request is one that a page of another site cannot send.
-fn decide(hosts: Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
+/// Whether a request is one that a page of another site cannot send, or one of a site that is let in.
+///
+/// Where tokens are needed none of this is asked: a page of another site has no token unless its user gave it one, a
+/// browser adds none by itself as it does with cookies, and no page may send `Authorization` to another site unless
+/// CORS lets it. A name that was pointed at us (DNS rebinding) is another origin, with nothing in its storage.
+pub(crate) fn decide(
+    hosts: Hosts,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_let_in: bool,
+) -> Result<(), Denied> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // A request with an absolute URI counts as sent to that (RFC 9112 §3.2.2). No browser leaves both out.
     let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(HOST.as_str()));
     if host.is_some_and(|host| !is_ours(hosts, host)) {
         return Err(Denied::Host);
     }
-    if method.is_safe() {
+    if method.is_safe() || is_let_in {
         return Ok(());
     }
     if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) {
@@ -150,7 +154,8 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        decide(Hosts::Loopback, method, &Uri::from_static("/dados"), &map)
+        let is_let_in = map.get(ORIGIN).is_some_and(|origin| origin == "https://ours.example");
+        decide(Hosts::Loopback, method, &Uri::from_static("/dados"), &map, is_let_in)
     }
 
     #[test]
@@ -160,6 +165,7 @@ mod tests {
         for own in [
             ("origin", "http://localhost:8080"),
             ("origin", "http://LOCALHOST:8080"),
+            ("origin", "https://ours.example"),
             ("sec-fetch-site", "same-origin"),
             ("sec-fetch-site", "none"),
             ("user-agent", "curl"),
@@ -182,10 +188,11 @@ mod tests {
 
     #[test]
     fn beyond_this_machine_only_when_told() {
-        let bind = |addr: &str, allow| check_bind(addr.parse().unwrap(), allow).map_err(|fatal| fatal.message);
+        let bind = |addr: &str, allow| check_bind(addr.parse().unwrap(), false, allow).map_err(|fatal| fatal.message);
         assert_eq!(bind("127.0.0.1:80", false), Ok(Hosts::Loopback));
         assert_eq!(bind("[::1]:80", false), Ok(Hosts::Loopback));
         assert_eq!(bind("0.0.0.0:80", true), Ok(Hosts::Private));
+        assert!(check_bind("0.0.0.0:80".parse().unwrap(), true, false).is_ok(), "with tokens anywhere");
         for addr in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
             assert!(bind(addr, false).unwrap_err().starts_with("API_ALLOW_ANONYMOUS: "));
         }

@@ -1,61 +1,23 @@
-//! HTTP/1.1 over TCP: how many connections, how long their headers may take, and how they end.
-//!
-//! - `stall`: who takes nothing is given up
-
-mod stall;
+//! As many connections as may be, each with a permit that it gives back at its end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::Router;
-use axum_server::Handle;
 use axum_server::accept::Accept;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::warn;
 
-use self::stall::Stalling;
-
-/// How long a request's head may take, and how long a connection may idle between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests under way may take once the server is told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often at most a full server says so.
 const FULL_LOG_INTERVAL_S: u64 = 10;
 
-/// Serves until the token is cancelled and the requests under way have ended, or have had their time.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    connections_max: u32,
-    token: CancellationToken,
-) -> io::Result<()> {
-    let handle = Handle::<SocketAddr>::new();
-    let capped = Capped::new(connections_max);
-    let accepting = Stalling::new(capped, token.clone());
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).acceptor(accepting).http1_only();
-    server.http_builder().http1().header_read_timeout(HEADER_TIMEOUT);
-    let serving = server.serve(router.into_make_service());
-    let stopping = async move {
-        token.cancelled().await;
-        handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        result = serving => result,
-        () = stopping => Ok(()),
-    }
-}
-
 /// Takes as many connections as may be, and closes others at once: one that waited would hold a file descriptor.
 #[derive(Clone)]
-struct Capped {
+pub(super) struct Capped {
     free: Arc<Semaphore>,
     connections_max: u32,
     started: Instant,
@@ -64,9 +26,19 @@ struct Capped {
 }
 
 impl Capped {
-    fn new(connections_max: u32) -> Self {
+    pub(super) fn new(connections_max: u32) -> Self {
         let free = Arc::new(Semaphore::new(connections_max as usize));
         Self { free, connections_max, started: Instant::now(), log_from_s: Arc::default() }
+    }
+
+    /// The service with a permit, if one is free.
+    pub(super) fn admit<S>(&self, stream: &TcpStream, inner: S) -> io::Result<Permitted<S>> {
+        let Ok(permit) = self.free.clone().try_acquire_owned() else {
+            self.log_full();
+            return Err(io::Error::other("too many connections"));
+        };
+        stream.set_nodelay(true)?;
+        Ok(Permitted { inner, _permit: Arc::new(permit) })
     }
 
     fn log_full(&self) {
@@ -84,20 +56,13 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Capped {
     type Future = std::future::Ready<io::Result<(TcpStream, Permitted<S>)>>;
 
     fn accept(&self, stream: TcpStream, inner: S) -> Self::Future {
-        let accepted = match self.free.clone().try_acquire_owned() {
-            Ok(permit) => stream.set_nodelay(true).map(|()| (stream, Permitted { inner, _permit: Arc::new(permit) })),
-            Err(_) => {
-                self.log_full();
-                Err(io::Error::other("too many connections"))
-            }
-        };
-        std::future::ready(accepted)
+        std::future::ready(self.admit(&stream, inner).map(|service| (stream, service)))
     }
 }
 
 /// The service of one connection, which gives its permit back when the connection ends.
 #[derive(Clone)]
-struct Permitted<S> {
+pub(super) struct Permitted<S> {
     inner: S,
     _permit: Arc<OwnedSemaphorePermit>,
 }

@@ -1,0 +1,204 @@
+//! Who may ask, and how often.
+//!
+//! - [`settings`]: what the operator says; [`hosts`]: other sites' pages, where no token is needed
+//! - [`tokens`], [`scope`], [`token_file`]: who has which token, and what it allows; [`new_token`]: the subcommand
+//! - [`rate`]: how often; [`addresses`]: whose request it is
+//! - [`cors`], [`headers`]: what browsers are told; [`audit`]: a line for each refusal
+
+mod addresses;
+pub(crate) mod audit;
+pub(crate) mod cors;
+pub(crate) mod headers;
+pub(crate) mod hosts;
+pub mod new_token;
+mod rate;
+pub(crate) mod scope;
+pub(crate) mod settings;
+pub(crate) mod token_file;
+pub(crate) mod tokens;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use axum::http::header::{AUTHORIZATION, ORIGIN};
+use axum::http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
+
+use self::addresses::{Proxies, counted};
+use self::audit::{Audit, Refusal};
+use self::cors::Origins;
+pub(crate) use self::hosts::Denied;
+use self::hosts::Hosts;
+use self::rate::{Limiter, Rate, TooOften};
+use self::scope::{Needs, is_health};
+use self::settings::AccessSettings;
+use self::tokens::{Known, Tokens};
+
+/// Tokens that are none, from one address: so many at once, then so many a minute. A subscriber that waits with a wrong
+/// token asks less often.
+const WRONG_TOKENS: Rate = Rate::new(10, Duration::from_secs(60), 20);
+
+/// Why a request is refused, for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    OtherSite(#[from] Denied),
+    #[error("this needs a token: one header Authorization: Bearer …")]
+    NoToken,
+    // One answer to both: whether a token was good once is nobody's business.
+    #[error("this token is unknown or has expired")]
+    InvalidToken,
+    #[error("this token does not have the scope {}", .0.as_str())]
+    Scope(Needs),
+    #[error("too many requests of this token")]
+    TokenRate(TooOften),
+    #[error("too many requests from this address")]
+    AddressRate(TooOften),
+    #[error("too many wrong tokens from this address")]
+    WrongTokens(TooOften),
+}
+
+/// What a request shows of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// What decides. Clones are the same gate.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Rules>);
+
+struct Rules {
+    /// None: access is anonymous.
+    tokens: Option<RwLock<Arc<Tokens>>>,
+    hosts: Hosts,
+    origins: Origins,
+    proxies: Proxies,
+    per_token: Option<Limiter<Arc<str>>>,
+    per_address: Option<Limiter<IpAddr>>,
+    wrong_tokens: Limiter<IpAddr>,
+    audit: Audit,
+}
+
+impl Gate {
+    pub(crate) fn new(settings: &AccessSettings, tokens: Tokens, hosts: Hosts) -> Self {
+        Self(Arc::new(Rules {
+            tokens: settings.needs_tokens().then(|| RwLock::new(Arc::new(tokens))),
+            hosts,
+            origins: settings.api_cors_origins.clone(),
+            proxies: settings.api_trusted_proxies.clone(),
+            per_token: settings.api_rate_per_token.map(Limiter::new),
+            per_address: settings.api_rate_per_address.map(Limiter::new),
+            wrong_tokens: Limiter::new(WRONG_TOKENS),
+            audit: Audit::new(),
+        }))
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    /// Whether the answer is for the holder of a token alone.
+    pub(crate) fn is_private(&self, method: &Method, uri: &Uri) -> bool {
+        self.0.tokens.is_some() && Needs::of(method, uri.path()) != Needs::Nothing
+    }
+
+    /// Takes these tokens from now on; how many, where they are others than before.
+    pub(crate) fn replace(&self, tokens: Tokens) -> Option<usize> {
+        let mut current = self.0.tokens.as_ref()?.write().unwrap_or_else(PoisonError::into_inner);
+        let count = tokens.iter().count();
+        let is_new = **current != tokens;
+        *current = Arc::new(tokens);
+        is_new.then_some(count)
+    }
+
+    /// Whether a request may pass; a refusal is logged.
+    pub(crate) fn admit(&self, asked: Asked<'_>) -> Result<(), Refused> {
+        let now = Instant::now();
+        let mut token = None;
+        self.decide(asked, now, &mut token).inspect_err(|refused| {
+            let (method, path) = (asked.method, asked.uri.path());
+            let (address, why) = (self.client(asked), refused.to_string());
+            let status = refused.status();
+            self.0.audit.refused(&Refusal { token, address, method, path, status, why: &why }, now);
+        })
+    }
+
+    /// `name` becomes the token's, as soon as it is known.
+    fn decide(&self, asked: Asked<'_>, now: Instant, name: &mut Option<Arc<str>>) -> Result<(), Refused> {
+        let path = asked.uri.path();
+        if let Some(limiter) = &self.0.per_address
+            && !is_health(path)
+            && let Some(client) = self.client(asked)
+        {
+            limiter.take(counted(client), now).map_err(Refused::AddressRate)?;
+        }
+        let Some(tokens) = &self.0.tokens else {
+            let is_let_in = self.0.origins.allowed(asked.headers.get(ORIGIN)).is_some();
+            return Ok(hosts::decide(self.0.hosts, asked.method, asked.uri, asked.headers, is_let_in)?);
+        };
+        let needs = Needs::of(asked.method, path);
+        if needs == Needs::Nothing {
+            return Ok(());
+        }
+        let token = bearer(asked.headers).ok_or(Refused::NoToken)?;
+        let address = self.client(asked).map(counted);
+        if let Some(address) = &address {
+            self.0.wrong_tokens.look(address, now).map_err(Refused::WrongTokens)?;
+        }
+        let tokens = tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let wrong = || {
+            // Counted, not asked: this one has its answer already.
+            let _ = address.map(|address| self.0.wrong_tokens.take(address, now));
+            Refused::InvalidToken
+        };
+        let scope = match tokens.look_up(token, Timestamp::now()) {
+            Known::No => return Err(wrong()),
+            Known::Expired { name: known } => {
+                *name = Some(known);
+                return Err(wrong());
+            }
+            Known::Valid { name: known, scope } => {
+                *name = Some(known);
+                scope
+            }
+        };
+        if !scope.allows(needs) {
+            return Err(Refused::Scope(needs));
+        }
+        match (&self.0.per_token, name) {
+            (Some(limiter), Some(name)) => limiter.take(name.clone(), now).map_err(Refused::TokenRate),
+            _ => Ok(()),
+        }
+    }
+
+    fn client(&self, asked: Asked<'_>) -> Option<IpAddr> {
+        asked.peer.map(|peer| self.0.proxies.client(peer, asked.headers))
+    }
+}
+
+impl Refused {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::OtherSite(_) | Self::Scope(_) => 403,
+            Self::NoToken | Self::InvalidToken => 401,
+            Self::TokenRate(_) | Self::AddressRate(_) | Self::WrongTokens(_) => 429,
+        }
+    }
+}
+
+/// The token of the one header that may carry it (RFC 6750 §2.1); none where there are several, or another scheme.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests;
