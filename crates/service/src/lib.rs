@@ -7,10 +7,11 @@
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
-//! - [`commands`]: what the subcommands check and health have in common
+//! - [`commands`]: what the subcommands check and health have in common; [`doctor`]: what check finds
 
 mod causes;
 pub mod commands;
+pub mod doctor;
 pub mod env_file;
 pub mod exit;
 pub mod http;
