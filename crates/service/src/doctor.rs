@@ -121,10 +121,7 @@ mod tests {
     #[test]
     fn a_finding_is_a_line_and_what_to_do_stands_below_it() {
         let finding = Finding::warn("SPOOL_DIR spool", "there is little room").note("free some").note("or wait");
-        assert_eq!(
-            finding.text(),
-            "warn  SPOOL_DIR spool: there is little room\n      → free some\n      → or wait\n"
-        );
+        assert_eq!(finding.text(), "warn  SPOOL_DIR spool: there is little room\n      → free some\n      → or wait\n");
         assert_eq!(Finding::ok("a", "b").text(), "ok    a: b\n");
         assert_eq!(Finding::fail(Exit::Io, "a", "b").text(), "fail  a: b\n");
     }

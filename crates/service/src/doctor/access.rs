@@ -25,12 +25,10 @@ pub fn failed(subject: &str, path: &Path, error: &io::Error) -> Finding {
     let place = path.display();
     let finding = |what: String| Finding::fail(exit(error), subject, what);
     match error.kind() {
-        ErrorKind::PermissionDenied => {
-            finding(format!("{place} cannot be written: {}", who(path))).note(format!(
-                "give it to that user (sudo chown -R {} {place}), or run the program as its owner",
-                user().map_or_else(|| "USER".to_owned(), |user| user.to_string())
-            ))
-        }
+        ErrorKind::PermissionDenied => finding(format!("{place} cannot be written: {}", who(path))).note(format!(
+            "give it to that user (sudo chown -R {} {place}), or run the program as its owner",
+            user().map_or_else(|| "USER".to_owned(), |user| user.to_string())
+        )),
         ErrorKind::ReadOnlyFilesystem => finding(format!("{place} lies on a disk that is mounted read-only"))
             .note("mount it to write (in Docker: without :ro); a failing disk goes read-only by itself: see dmesg"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

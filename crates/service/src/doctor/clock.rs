@@ -34,8 +34,9 @@ pub fn compared(whose: &str, theirs_ms: i64, before_ms: i64, after_ms: i64) -> F
     }
     let direction = if ahead_ms > 0 { "ahead of" } else { "behind" };
     let apart = span(ahead_ms.unsigned_abs() as f64 / 1e3);
-    Finding::warn("clocks", format!("this machine's clock is {apart} {direction} that of {whose}"))
-        .note("messages carry the time of the machine that captures them: switch NTP on in both (timedatectl set-ntp true)")
+    Finding::warn("clocks", format!("this machine's clock is {apart} {direction} that of {whose}")).note(
+        "messages carry the time of the machine that captures them: switch NTP on in both (timedatectl set-ntp true)",
+    )
 }
 
 /// RFC 3339 to the second; the clock may show what has no such form.
