@@ -11,12 +11,14 @@
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names.
+//! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names; `doctor`: what
+//! check finds.
 
 mod auth;
 pub mod check;
 pub mod config;
 mod dados;
+mod doctor;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -2,6 +2,7 @@
 //!
 //! Each test has its own broker, API, subscriber, ports and directory, and ends by asserting that nothing is left behind.
 
+mod doctor;
 mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;

@@ -16,7 +16,7 @@ pub fn existing(dir: &Path) -> PathBuf {
 }
 
 /// Those of these files that are there and that this user may not write.
-pub fn unwritable<'a>(files: &'a [PathBuf]) -> impl Iterator<Item = &'a PathBuf> {
+pub fn unwritable(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
     files.iter().filter(|path| path.exists() && access(path.as_path(), Access::WRITE_OK).is_err())
 }
 

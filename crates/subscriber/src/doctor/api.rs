@@ -66,11 +66,10 @@ pub(super) async fn examine(http: &Client, api: &Api, wanted: &[Subscription]) -
         && !page.has_more
         && let Some(topics) = parsed::<Topico>(Ok(page))
     {
-        let names: Vec<_> = topics.into_iter().filter_map(|topic| topic.topico).collect();
-        // Topics are counted a moment after they are stored.
-        if !names.is_empty() || seen.rows.is_empty() {
-            seen.findings.extend(rights::silent(wanted, &names));
-        }
+        // A topic is counted a moment after its message is stored.
+        let named = topics.into_iter().filter_map(|topic| topic.topico);
+        let names: Vec<_> = named.chain(seen.rows.iter().filter_map(|row| row.topico.clone())).collect();
+        seen.findings.extend(rights::silent(wanted, &names));
     }
     seen
 }

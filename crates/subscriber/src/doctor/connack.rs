@@ -121,7 +121,8 @@ fn keep_alive(config: &Mqtt, limits: &Limits) -> Option<Finding> {
                 format!("the broker asks for a sign of life every {}, in place of our {ours}", span(theirs.into()));
             let is_long = theirs > KEEP_ALIVE_LONG_S && f64::from(theirs) > config.keep_alive.as_secs_f64();
             if is_long {
-                Finding::warn("MQTT_KEEP_ALIVE", what).note("a connection that died without a word is noticed only after 2.5 times that; nothing is lost meanwhile, it comes late")
+                Finding::warn("MQTT_KEEP_ALIVE", what).note("a connection that died without a word is noticed only after 2.5 times that: messages come late, none is \
+                       lost")
             } else {
                 Finding::ok("MQTT_KEEP_ALIVE", what)
             }

@@ -29,13 +29,16 @@ use crate::mqtt::probe::{self, Broker};
 use budget::Known;
 use flow::{Flow, Weight};
 
+/// What a refusal may mean that concerns the check alone.
+const OTHER_ID: &str = "this check names itself otherwise (…-check-…), so as not to disconnect the subscriber: where the \
+                        broker allows one client id only, ask the running subscriber instead (STATUS_ADDR)";
 
 /// Prints the settings, then looks at spool, broker, API and a subscriber that runs; the first failure is the end's.
 pub async fn check(settings: Settings, rate: Option<f64>, sources: &[Source]) -> Result<(), Fatal> {
     print_settings(sources);
     let status_addr = settings.status_addr;
     let config: Config = settings.resolve()?;
-    report(&examine(&config, status_addr, rate).await?)
+    report(&Box::pin(examine(&config, status_addr, rate)).await?)
 }
 
 async fn examine(config: &Config, status_addr: SocketAddr, rate: Option<f64>) -> Result<Vec<Finding>, Fatal> {
@@ -79,9 +82,12 @@ fn of_broker(config: &Mqtt, broker: &Result<Broker, String>) -> Vec<Finding> {
     let subject = format!("BROKER_ADDR {}", config.broker);
     match broker {
         Err(fault) => {
-            let note =
-                "nothing is captured until this is mended; the broker keeps what it can for a session that exists";
-            vec![Finding::fail(Exit::Unavailable, subject, fault).note(note)]
+            let finding = Finding::fail(Exit::Unavailable, subject, fault).note(
+                "nothing is captured until this is mended; the broker keeps what it can for a session that exists",
+            );
+            // A broker may let in certain client ids only.
+            let is_about_id = fault.contains("MQTT_CLIENT_ID");
+            vec![if is_about_id { finding.note(OTHER_ID) } else { finding }]
         }
         Ok(Broker { limits, grants }) => {
             let mut findings = vec![Finding::ok(subject, "connected with MQTT 5")];

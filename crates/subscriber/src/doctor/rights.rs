@@ -79,18 +79,16 @@ fn unshared(filter: &str) -> &str {
 /// Filters of which nothing is stored, where `topics` are all that the API has. A broker may grant a subscription and
 /// keep its messages back all the same: mosquitto does where an acl_file does not let the user read.
 pub(super) fn silent(wanted: &[Subscription], topics: &[String]) -> Option<Finding> {
-    let is_silent =
-        |wanted: &&Subscription| !topics.iter().any(|name| topic::matches(unshared(&wanted.filter), name));
+    let is_silent = |wanted: &&Subscription| !topics.iter().any(|name| topic::matches(unshared(&wanted.filter), name));
     let silent: Vec<_> = wanted.iter().filter(is_silent).map(|wanted| wanted.filter.as_str()).collect();
     if silent.is_empty() {
         return None;
     }
     let what = format!("nothing is stored yet of {}", silent.join(", "));
-    Some(
-        Finding::warn("messages", what)
-            .note("publish something that matches and run this again")
-            .note("if it does not come: do the topics differ (capitals, a leading slash)? does the broker let this user read them (mosquitto: acl_file)?"),
-    )
+    Some(Finding::warn("messages", what).note("publish something that matches and run this again").note(
+        "if it does not come: do the topics differ (capitals, a leading slash)? does the broker let this user read \
+                   them (mosquitto: acl_file)?",
+    ))
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ fn fits(bytes_max: u64, used: u64, free: u64) -> Finding {
     let allowed = bytes_max.saturating_sub(used);
     if free < FREE_MIN {
         return Finding::fail(
-            service::Exit::Io,
+            service::Exit::CantCreate,
             subject,
             format!("the disk is full, but for {}: no message can be taken, and the broker must keep them", text(free)),
         )
@@ -108,7 +108,7 @@ fn fits(bytes_max: u64, used: u64, free: u64) -> Finding {
     }
     if allowed == 0 {
         return Finding::fail(
-            service::Exit::Io,
+            service::Exit::CantCreate,
             subject,
             format!("the spool is full ({}): nothing more is taken until the API has some of it", text(used)),
         )
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_room_is_what_the_setting_and_the_disk_leave() {
-        let fail = Level::Fail(service::Exit::Io);
+        let fail = Level::Fail(service::Exit::CantCreate);
         for (max, used, free, level, bytes, is_disk) in [
             (1024, 24, 2048, Level::Ok, 1000, false),
             (1024, 24, 1000, Level::Ok, 1000, false),
