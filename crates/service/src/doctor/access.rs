@@ -32,7 +32,8 @@ pub fn failed(subject: &str, path: &Path, error: &io::Error) -> Finding {
         ErrorKind::ReadOnlyFilesystem => finding(format!("{place} lies on a disk that is mounted read-only"))
             .note("mount it to write (in Docker: without :ro); a failing disk goes read-only by itself: see dmesg"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            finding(format!("the disk of {place} is full")).note("make room: df -h shows how much there is")
+            finding(format!("the disk is full: nothing more can be written to {place}"))
+                .note("make room: df -h shows how much there is")
         }
         ErrorKind::NotADirectory => finding(format!("{place} cannot be a directory: a file is in the way"))
             .note("move that file away, or name another directory"),

@@ -25,7 +25,7 @@ use service::{Exit, Fatal};
 
 use crate::config::{Config, Mqtt, Settings};
 use crate::forward::post;
-use crate::mqtt::probe::{self, Broker};
+use crate::mqtt::probe::{self, Broker, Grant};
 use budget::Known;
 use flow::{Flow, Weight};
 
@@ -48,7 +48,7 @@ async fn examine(config: &Config, status_addr: SocketAddr, rate: Option<f64>) ->
     let is_locked = crate::spool::is_locked(&config.spool.dir);
     let (broker, api, (status, running)) = tokio::join!(
         probe::ask(&config.mqtt),
-        api::examine(&http, &config.api, &config.mqtt.subscriptions),
+        api::examine(&http, &config.api),
         running::examine(&plain, status_addr, is_locked),
     );
     let broker = broker?;
@@ -62,6 +62,7 @@ async fn examine(config: &Config, status_addr: SocketAddr, rate: Option<f64>) ->
     findings.extend(spool);
     findings.extend(of_broker(&config.mqtt, &broker));
     findings.extend(api.findings);
+    findings.extend(silent(&config.mqtt, &broker, api.topics.as_deref()));
     findings.push(status);
     if let Some(left) = left {
         let asked = rate.map(|per_second| Flow { per_second, source: "as --rate says".to_owned() });
@@ -97,6 +98,13 @@ fn of_broker(config: &Mqtt, broker: &Result<Broker, String>) -> Vec<Finding> {
             findings
         }
     }
+}
+
+/// Of what the broker grants, that of which nothing ever came.
+fn silent(config: &Mqtt, broker: &Result<Broker, String>, topics: Option<&[String]>) -> Option<Finding> {
+    let grants = broker.as_ref().ok()?.grants.as_ref().ok()?;
+    let granted = config.subscriptions.iter().zip(grants).filter(|(_, grant)| matches!(grant, Grant::Qos(_)));
+    rights::silent(granted.map(|(wanted, _)| wanted), topics?)
 }
 
 /// A password that others on the network can read.

@@ -31,6 +31,31 @@ fn an_api_that_is_away_costs_nothing_yet() -> Result {
     Ok(())
 }
 
+/// An API of another machine, by its clock, that knows no token of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_wants_a_token_is_told_from_one_that_is_away() -> Result {
+    let dir = tempfile::tempdir()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let (api, broker) = (format!("http://{}", listener.local_addr()?), format!("mqtt://{}", harness::free_addr()?));
+    let ready = || async { ([("date", "Fri, 01 Jan 2027 00:00:00 GMT")], r#"{"status":"ready"}"#) };
+    let router = axum::Router::new().route("/readyz", axum::routing::get(ready));
+    let router = router.fallback(|| async { axum::http::StatusCode::UNAUTHORIZED });
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async { axum::serve(listener, router).await });
+    let settings = [("BROKER_ADDR", broker.as_str()), ("API_URL", &api), ("STATUS_ADDR", "127.0.0.1:0")];
+    for (token, words) in [("", "wants a token, and none is set"), ("a-secret-1", "does not know this token")] {
+        let mut settings = settings.to_vec();
+        settings.extend((!token.is_empty()).then_some(("API_TOKEN", token)));
+        let (code, output) = tokio::task::block_in_place(|| check(dir.path(), &settings, &[]))?;
+        assert_eq!(code, 69, "{output}");
+        says(&output, "ok", "API_URL", "ready");
+        says(&output, "fail", "API_TOKEN", words);
+        says(&output, "warn", "clocks", "that of the API");
+        assert!(!output.contains("a-secret-1"), "{output}");
+    }
+    Ok(())
+}
+
 /// Runs the check as a user without privileges, where this one has them.
 fn check_as_nobody(dir: &Path, spool: &Path) -> Result<(i32, String)> {
     let program = &binaries()?.subscriber;
