@@ -37,7 +37,7 @@ pub struct Cli {
 pub enum Action {
     /// Serve the API until SIGTERM (the default)
     Serve,
-    /// Print every setting with its origin, then test the database and the address; changes nothing
+    /// Print every setting with its origin, then look at database, disk and address, and say what to do; changes nothing
     Check,
     /// Derive readings, topics and charts anew from all stored messages, in the running API or, where none runs, here
     Reproject,

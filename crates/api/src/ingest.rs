@@ -1,7 +1,7 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
 mod aside;
-mod group;
+pub(crate) mod group;
 mod indexing;
 mod log;
 

@@ -13,7 +13,8 @@
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`backup`], [`check`] and [`reproject`], the subcommands of these names.
+//! Beside it: [`config`], the settings, and [`backup`], [`check`] and [`reproject`], the subcommands of these names; `doctor`:
+//! what check finds.
 
 mod access;
 pub mod backup;
@@ -21,6 +22,7 @@ pub mod check;
 pub mod config;
 mod csv;
 mod dados;
+mod doctor;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use dados::Timestamp;
+use service::doctor::Finding;
+use service::doctor::words::span;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -22,6 +24,23 @@ pub(crate) struct Ages {
     pub(crate) readings: Option<Duration>,
     pub(crate) minutes: Option<Duration>,
     pub(crate) hours: Option<Duration>,
+}
+
+/// What goes when, for `check`.
+pub(crate) fn in_words(ages: Ages) -> Finding {
+    let all = [
+        (ages.messages, "messages"),
+        (ages.readings, "readings"),
+        (ages.minutes, "readings by minute"),
+        (ages.hours, "readings by hour"),
+    ];
+    let gone: Vec<_> =
+        all.iter().filter_map(|(age, of)| Some(format!("{of} after {}", span((*age)?.as_secs_f64())))).collect();
+    let what = match gone.is_empty() {
+        true => "nothing is ever deleted".to_owned(),
+        false => format!("deleted are {}; the rest stays", gone.join(", ")),
+    };
+    Finding::ok("retention", what)
 }
 
 /// Looks again and again until the writer ends.

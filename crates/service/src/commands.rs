@@ -24,24 +24,6 @@ pub fn print_settings(sources: &[Source]) {
     }
 }
 
-/// A line for each thing that was tried; the first failure is the end's.
-pub fn report(tried: impl IntoIterator<Item = (String, Result<String, Fatal>)>) -> Result<(), Fatal> {
-    let mut failed = None;
-    for (name, result) in tried {
-        match result {
-            Ok(line) => print(&format!("ok      {name}: {line}\n")),
-            Err(fatal) => {
-                // Many a failure begins with the variable's name already.
-                let prefix = format!("{name}: ");
-                let what = fatal.message.strip_prefix(&prefix).unwrap_or(&fatal.message);
-                print(&format!("FAILED  {name}: {what}\n"));
-                failed = failed.or(Some(fatal));
-            }
-        }
-    }
-    failed.map_or(Ok(()), Err)
-}
-
 /// Asks the server whether it can work, by `/readyz`, which is open to all; exit 69 where it cannot.
 pub async fn health(server: Server) -> Result<(), Fatal> {
     let server = Server { token: None, ..server };

@@ -8,11 +8,12 @@
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
 //! - [`mod@ask`]: asks a server of ours on this machine
-//! - [`commands`]: what the subcommands check and health have in common
+//! - [`commands`]: what the subcommands check and health have in common; [`doctor`]: what check finds
 
 pub mod ask;
 mod causes;
 pub mod commands;
+pub mod doctor;
 pub mod env_file;
 pub mod exit;
 pub mod http;

@@ -1,39 +1,12 @@
-//! The subcommands `check` and `quarantine`.
+//! The subcommand `quarantine`.
 
-use std::path::Path;
-
-use service::commands::{print, print_settings, report};
-use service::settings::Source;
+use service::commands::print;
 use service::{Exit, Fatal};
 
-use crate::config::{Chosen, Config, QuarantineAction, Settings};
+use crate::config::{Chosen, QuarantineAction, Settings};
 use crate::forward::batch::Stored;
 use crate::forward::post::{Client, Outcome};
 use crate::forward::quarantine::{Entry, Quarantine};
-use crate::mqtt::probe;
-
-/// Prints the settings, then tries spool, broker and API; exit 69 where one of them fails.
-pub async fn check(settings: Settings, sources: &[Source]) -> Result<(), Fatal> {
-    print_settings(sources);
-    let config: Config = settings.resolve()?;
-    let broker = probe::connect(&config.mqtt).await?;
-    let api = Client::new(&config.api)?.ready().await;
-    let spool = writable(&config.spool.dir);
-    let unavailable = |fault| Fatal::new(Exit::Unavailable, fault);
-    report([
-        (format!("SPOOL_DIR {}", config.spool.dir.display()), spool.map_err(unavailable)),
-        (format!("BROKER_ADDR {}", config.mqtt.broker), broker.map_err(unavailable)),
-        (format!("API_URL {}", config.api.url), api.map_err(unavailable)),
-    ])
-}
-
-/// Whether the spool's directory, or the nearest one above it, can be written; nothing is left behind.
-fn writable(dir: &Path) -> Result<String, String> {
-    let existing = dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-    let probe = existing.join(format!(".ponte-check-{}", std::process::id()));
-    std::fs::write(&probe, b"ponte").and_then(|()| std::fs::remove_file(&probe)).map_err(|error| error.to_string())?;
-    Ok(if existing == dir { "writable".into() } else { "will be made".into() })
-}
 
 /// Lists, replays or drops quarantined messages; a running subscriber is not disturbed.
 pub async fn quarantine(settings: &Settings, action: QuarantineAction) -> Result<(), Fatal> {

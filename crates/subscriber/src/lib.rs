@@ -4,11 +4,12 @@
 //! acknowledge it; [`forward`] takes it out of the spool and posts it. [`session`] is what must be remembered of the
 //! broker's session; [`status`] tells how each of them is, and [`metrics`] counts.
 //!
-//! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommands beside `run`
+//! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommand `quarantine`; [`doctor`]: `check`
 
 pub mod capture;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

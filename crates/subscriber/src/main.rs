@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use ponte_subscriber::config::{Cli, Command, Settings};
-use ponte_subscriber::{commands, run};
+use ponte_subscriber::{commands, doctor, run};
 use service::commands::health;
 use service::launch::{block_on, launch};
 use service::settings::Parsed;
@@ -22,7 +22,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
     block_on(async {
         match cli.command.unwrap_or(Command::Run) {
             Command::Run => serve(cli.settings).await,
-            Command::Check => commands::check(cli.settings, &sources).await,
+            Command::Check { rate } => doctor::check(cli.settings, rate, &sources).await,
             Command::Health => health(cli.settings.status_addr.into()).await,
             Command::Quarantine { action } => commands::quarantine(&cli.settings, action).await,
         }

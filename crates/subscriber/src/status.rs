@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use service::metrics::http::count;
 use uuid::Uuid;
 
@@ -49,41 +49,41 @@ pub(crate) struct Levels {
 }
 
 /// The body of `/readyz`.
-#[derive(Serialize)]
-struct Report {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
     /// Whether messages are taken and kept.
-    ready: bool,
-    broker: Broker,
-    spool: Spool,
-    api: Api,
+    pub(crate) ready: bool,
+    pub(crate) broker: Broker,
+    pub(crate) spool: Spool,
+    pub(crate) api: Api,
 }
 
-#[derive(Serialize)]
-struct Broker {
-    connected: bool,
-    session_resumed: bool,
-    fault: Option<String>,
-    subscription_faults: Vec<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Broker {
+    pub(crate) connected: bool,
+    pub(crate) session_resumed: bool,
+    pub(crate) fault: Option<String>,
+    pub(crate) subscription_faults: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Spool {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spool {
     /// Names this spool in the API's ledger.
-    producer: Uuid,
+    pub(crate) producer: Uuid,
     /// Messages stored since the spool was made.
-    captured: u64,
-    waiting: u64,
-    bytes: u64,
-    bytes_max: u64,
-    quarantined: u64,
-    fault: Option<String>,
+    pub(crate) captured: u64,
+    pub(crate) waiting: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) fault: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Api {
-    fault: Option<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Api {
+    pub(crate) fault: Option<String>,
     /// Messages of this producer that are neither stored nor accounted for otherwise; null before the API was asked.
-    missing: Option<i64>,
+    pub(crate) missing: Option<i64>,
 }
 
 impl Status {

@@ -7,7 +7,7 @@ use crate::limits::Reservation;
 use crate::store::{Batch, Failure, Kept, Outcome, Report};
 
 /// A group that has so many rows and reports takes no further one.
-const GROUP_ROWS_MAX: usize = 8192;
+pub(crate) const GROUP_ROWS_MAX: usize = 8192;
 /// A transaction whose batches came in so many bytes takes no further batch.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 

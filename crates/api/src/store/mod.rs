@@ -1,11 +1,13 @@
 //! Where rows are kept: what the rest of the program may ask of a database, blind to HTTP and to SQL.
 //!
+//! - [`inspection`]: what `check` sees
 //! - [`ledger`]: what is kept of a producer, and what follows from it
 //! - [`projection`]: what the projections take up
 //! - [`retention`]: what is too old
 //! - [`selection`]: which rows to read
 //! - [`sqlite`]: the one database so far
 
+pub(crate) mod inspection;
 mod ledger;
 pub(crate) mod projection;
 pub(crate) mod retention;
@@ -241,6 +243,20 @@ pub(crate) struct Location {
     /// The file.
     pub(crate) path: PathBuf,
     options: sqlx::sqlite::SqliteConnectOptions,
+}
+
+impl Location {
+    /// Where it lies, with its log.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.map_or_else(|| PathBuf::from("."), PathBuf::from)
+    }
+
+    /// The files that belong to it, whether they are there or not.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        sqlite::files(&self.path)
+    }
 }
 
 /// Reads `DATABASE_URL`; the scheme picks the database.

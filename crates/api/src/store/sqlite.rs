@@ -17,6 +17,7 @@
 //! - [`backup`]: a copy of all of it
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
+//! - [`mod@inspect`]: what `check` sees of it
 
 mod adopt;
 mod backup;
@@ -25,6 +26,7 @@ mod by_topic;
 mod checkpoint;
 mod follow;
 mod insert;
+mod inspect;
 mod lock;
 mod merge;
 mod producers;
@@ -50,10 +52,11 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use self::adopt::{AdoptError, MIGRATOR};
+use self::adopt::AdoptError;
 pub(crate) use self::backup::back_up;
 pub(crate) use self::checkpoint::Checkpointer;
 pub(crate) use self::follow::STEP_ROWS;
+pub(crate) use self::inspect::inspect;
 use self::lock::OwnerLock;
 pub(crate) use self::read::Reader;
 pub(crate) use self::rebuild::CarriedTo;
@@ -118,38 +121,13 @@ async fn make(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
     conn.close().await
 }
 
-pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {
-    OwnerLock::is_held(path)
+/// The database, its log and what goes with them.
+pub(super) fn files(path: &Path) -> Vec<std::path::PathBuf> {
+    ["", "-wal", "-shm", ".lock"].iter().map(|ending| inspect::beside(path, ending)).collect()
 }
 
-/// Looks at the file for `check` without changing it: the line to print.
-pub(crate) async fn inspect(Location { path, options }: &Location) -> Result<String, OpenError> {
-    if OwnerLock::is_held(path) {
-        return Err(OpenError::InUse(path.clone()));
-    }
-    if !path.exists() {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        return match std::fs::read_dir(parent) {
-            Ok(_) => Ok(format!("{} is not there yet; serve makes it", path.display())),
-            Err(source) => Err(OpenError::Path { path: path.clone(), source }),
-        };
-    }
-    let read = async {
-        let mut conn = options.clone().read_only(true).connect().await?;
-        let table = sqlx::query("select 1 from sqlite_master where name = '_sqlx_migrations'");
-        let version: Option<i64> = match table.fetch_optional(&mut conn).await? {
-            None => None,
-            Some(_) => sqlx::query_scalar("select max(version) from _sqlx_migrations").fetch_one(&mut conn).await?,
-        };
-        conn.close().await?;
-        Ok(version)
-    };
-    let version = read.await.map_err(|error| open_error(path, error))?;
-    match version {
-        None => Ok(format!("{} is there; serve will add to it what it lacks", path.display())),
-        Some(version) if MIGRATOR.version_exists(version) => Ok(format!("{} is ready", path.display())),
-        Some(version) => Err(OpenError::Newer { path: path.clone(), version }),
-    }
+pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {
+    OwnerLock::is_held(path)
 }
 
 /// SQLite's primary result codes, of which sqlx shows the extended ones.
@@ -158,6 +136,7 @@ mod code {
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
     pub(super) const READONLY: i32 = 8;
+    pub(super) const INTERRUPT: i32 = 9;
     pub(super) const IOERR: i32 = 10;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;

@@ -11,7 +11,7 @@ mod acks;
 mod duplicates;
 mod endings;
 mod malformed;
-mod options;
+pub(crate) mod options;
 mod pressure;
 
 use dados::Dado;

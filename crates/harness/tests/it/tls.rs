@@ -25,7 +25,7 @@ async fn arrives(options: Options, settings: &[(&str, &str)]) -> Result {
     assert_eq!(system.delivered("casa").await?, numbers(0, 100));
     let (code, output) = system.subscriber.run(&["check"])?;
     assert_eq!(code, 0, "{output}");
-    assert!(output.contains("ok      BROKER_ADDR"), "{output}");
+    assert!(output.contains("ok    BROKER_ADDR"), "{output}");
     Ok(())
 }
 
@@ -43,7 +43,7 @@ async fn refused(options: Options, settings: &[(&str, &str)], words: &str) -> Re
     assert_eq!(subscriber.status().await?["ready"], false);
     let (code, output) = subscriber.run(&["check"])?;
     assert_eq!(code, 69, "{output}");
-    assert!(output.contains("FAILED  BROKER_ADDR") && output.contains(words), "{output}");
+    assert!(output.contains("fail  BROKER_ADDR") && output.contains(words), "{output}");
     for secret in ["wrong-secret", "right-secret"] {
         assert!(!subscriber.log().contains(secret) && !output.contains(secret), "a secret is shown");
     }

@@ -33,8 +33,12 @@ pub struct Cli {
 pub enum Command {
     /// Capture and forward until SIGTERM or SIGINT (the default)
     Run,
-    /// Print every setting and where it came from, and try the broker, the API and the spool's directory
-    Check,
+    /// Print every setting and where it came from, then try broker, API and disk, and say what to do; changes nothing
+    Check {
+        /// Messages that come each second, for the outage budget, where it cannot be counted
+        #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+        rate: Option<f64>,
+    },
     /// Ask a running subscriber on this machine whether it is well (for container health checks)
     Health,
     /// Look after messages that the API refused
@@ -137,4 +141,11 @@ pub struct Settings {
         help_heading = "Status"
     )]
     pub status_addr: SocketAddr,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("expected a number above 0, such as 12 or 0.5".to_owned()),
+    }
 }

@@ -87,6 +87,13 @@ pub struct Api {
     pub ca_file: Option<PathBuf>,
 }
 
+impl Mqtt {
+    /// Whether some filter asks for QoS 2.
+    pub fn is_qos2(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.qos == 2)
+    }
+}
+
 impl Settings {
     /// Checks what one setting alone cannot tell.
     pub fn resolve(self) -> Result<Config, Fatal> {

@@ -76,28 +76,8 @@ impl Outcome {
 impl Client {
     /// A client with its connection pool; no traffic yet.
     pub fn new(api: &Api) -> Result<Self, Fatal> {
-        let mut headers = HeaderMap::new();
-        if let Some(token) = &api.token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| Fatal::setting("API_TOKEN", "expected visible ASCII characters"))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        let mut builder = reqwest::Client::builder();
-        if let Some(path) = &api.ca_file {
-            builder = builder.tls_certs_only(authorities(path)?);
-        }
-        let http = builder
-            .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("ponte-subscriber/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Fatal::new(Exit::Software, format_args!("the HTTP client: {error}")))?;
         let dados = api.url.join("dados").map_err(|error| Fatal::setting("API_URL", error))?;
-        Ok(Self { http, base: api.url.clone(), dados })
+        Ok(Self { http: http(api)?, base: api.url.clone(), dados })
     }
 
     /// Posts `rows` lines of NDJSON as this producer's rows from `first_sequence` on.
@@ -140,14 +120,6 @@ impl Client {
 
     fn of_producer(&self, producer: Uuid) -> Url {
         self.base.join(&format!("produtores/{producer}")).expect("a UUID is a path's segment")
-    }
-
-    /// Asks whether the API can take data: a line about it, or the fault.
-    pub async fn ready(&self) -> Result<String, String> {
-        let url = self.base.join("readyz").map_err(|error| error.to_string())?;
-        let response = self.http.get(url).send().await.map_err(|error| causes(&error))?;
-        let status = response.status();
-        if status.is_success() { Ok("ready".into()) } else { Err(format!("{status}: {}", reason(response).await)) }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder, rows: u64) -> Outcome {
@@ -196,6 +168,30 @@ fn token_hint(response: &Response) -> &'static str {
     } else {
         ""
     }
+}
+
+/// A connection pool that sends the token, if there is one; no traffic yet.
+pub(crate) fn http(api: &Api) -> Result<reqwest::Client, Fatal> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = &api.token {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| Fatal::setting("API_TOKEN", "expected visible ASCII characters"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let mut builder = reqwest::Client::builder();
+    if let Some(path) = &api.ca_file {
+        builder = builder.tls_certs_only(authorities(path)?);
+    }
+    builder
+        .default_headers(headers)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("ponte-subscriber/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Fatal::new(Exit::Software, format_args!("the HTTP client: {error}")))
 }
 
 /// Whether an error has the API's own form.

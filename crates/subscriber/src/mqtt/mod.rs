@@ -25,6 +25,7 @@ use service::Fatal;
 use tokio_util::sync::CancellationToken;
 
 pub use gate::{Ack, Gate};
+pub(crate) use options::receive_maximum;
 
 use crate::capture::Intake;
 use crate::config::Mqtt;

@@ -22,6 +22,11 @@ const OUTGOING_INFLIGHT_MAX: u16 = 16;
 /// TCP, TLS and CONNACK together.
 pub(super) const CONNECT_SECONDS_MAX: u64 = 10;
 
+/// The most messages that may be on their way, and so the most that one commit stores, nearly.
+pub(crate) fn receive_maximum(is_qos2: bool) -> u16 {
+    if is_qos2 { RECEIVE_MAXIMUM_QOS2 } else { RECEIVE_MAXIMUM }
+}
+
 /// rumqttc's options for these settings. Certificates are read here, once.
 pub(super) fn build(config: &Mqtt, client_id: &str) -> Result<MqttOptions, Fatal> {
     let broker = &config.broker;
@@ -41,7 +46,6 @@ pub(super) fn build(config: &Mqtt, client_id: &str) -> Result<MqttOptions, Fatal
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password.expose_secret());
     }
-    let qos2 = config.subscriptions.iter().any(|subscription| subscription.qos == 2);
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options
@@ -50,7 +54,7 @@ pub(super) fn build(config: &Mqtt, client_id: &str) -> Result<MqttOptions, Fatal
         .set_keep_alive(config.keep_alive)
         .set_connection_timeout(CONNECT_SECONDS_MAX)
         .set_session_expiry_interval(Some(config.session_expiry_s))
-        .set_receive_maximum(Some(if qos2 { RECEIVE_MAXIMUM_QOS2 } else { RECEIVE_MAXIMUM }))
+        .set_receive_maximum(Some(receive_maximum(config.is_qos2())))
         .set_max_packet_size(Some(config.packet_bytes_max))
         .set_outgoing_inflight_upper_limit(OUTGOING_INFLIGHT_MAX)
         .set_network_options(network);

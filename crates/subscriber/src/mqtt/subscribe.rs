@@ -142,7 +142,7 @@ fn shortfall((wanted, granted): (&Subscription, &SubscribeReasonCode)) -> Option
     }
 }
 
-fn qos(level: u8) -> QoS {
+pub(super) fn qos(level: u8) -> QoS {
     match level {
         0 => QoS::AtMostOnce,
         1 => QoS::AtLeastOnce,

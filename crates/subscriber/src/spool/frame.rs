@@ -19,6 +19,8 @@ pub(super) const HEADER_BYTES: usize = 28;
 /// The longest `len` that is believed: a frame holds one group commit, or one message larger than that.
 pub(super) const LEN_MAX: usize = 1 << 29;
 const MESSAGE_HEADER_BYTES: usize = 11;
+/// What a message takes beside its topic and payload where it has a frame of its own.
+pub(crate) const MESSAGE_ALONE_BYTES: usize = HEADER_BYTES + 4 + MESSAGE_HEADER_BYTES;
 
 const BIT_RETAIN: u8 = 1 << 2;
 const BIT_DUP: u8 = 1 << 3;

@@ -35,6 +35,7 @@ use checkpoint::Checkpoint;
 use cursor::Cursor;
 pub use cursor::Progress;
 use frame::Codec;
+pub(crate) use frame::MESSAGE_ALONE_BYTES;
 pub use frame::{Entry, Frame, Message};
 pub use reader::Reader;
 pub use writer::{AppendError, Writer};
@@ -315,6 +316,11 @@ fn begin(cursor: &mut Cursor, is_new: bool, oldest: u64, next_sequence: u64) -> 
 /// Whether there is no space, rather than something wrong.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Whether a process holds this spool; nothing is made by the look.
+pub fn is_locked(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

@@ -52,7 +52,7 @@ async fn with_server_keep_alive(scene: &Scene, seconds: u16) -> Result<Connectio
     Ok(connection)
 }
 
-fn no_properties() -> ConnAckProperties {
+pub(crate) fn no_properties() -> ConnAckProperties {
     ConnAckProperties {
         session_expiry_interval: None,
         receive_max: None,
