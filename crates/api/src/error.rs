@@ -46,9 +46,24 @@ impl Error {
         self
     }
 
+    /// What a client is told.
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// Whether the client is told when to come back.
+    pub(crate) fn says_when(&self) -> bool {
+        self.retry_after_s.is_some()
+    }
+
     /// A header that is malformed or does not go with the rest.
     pub(crate) fn header(name: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail).field(name)
+    }
+
+    /// No route has this path.
+    pub(crate) fn nothing_here() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing at this path")
     }
 
     /// No row has this id.
@@ -180,7 +195,7 @@ impl From<BadQuery> for Error {
     fn from(bad: BadQuery) -> Self {
         match bad {
             BadQuery::Parameter(bad) => bad.into(),
-            BadQuery::TooManyPoints(bad) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, bad.detail).field(bad.name),
+            BadQuery::Together(bad) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, bad.detail).field(bad.name),
         }
     }
 }

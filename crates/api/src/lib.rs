@@ -5,7 +5,8 @@
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
-//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
+//!   `openapi`: `/openapi.json`, `/docs`, with `asset`: files in the program
+//! - `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
@@ -13,6 +14,7 @@
 //!
 //! Beside it: [`config`], the settings, and [`check`] and [`reproject`], the subcommands of these names.
 
+mod asset;
 mod auth;
 pub mod check;
 pub mod config;
@@ -25,6 +27,7 @@ mod ingest;
 mod limits;
 mod metrics;
 mod observe;
+mod openapi;
 mod producers;
 pub mod projector;
 mod query;

@@ -6,7 +6,11 @@ pub(crate) mod bound;
 
 use std::borrow::Cow;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::error::Error;
 
 /// Longest name of a parameter that is repeated to the client, in characters.
 const NAME_CHARS_MAX: usize = 64;
@@ -25,6 +29,21 @@ impl BadParameter {
     pub(crate) fn new(name: &str, detail: impl Into<String>) -> Self {
         let name = percent_decode_str(name).decode_utf8_lossy().chars().take(NAME_CHARS_MAX).collect();
         Self { name, detail: detail.into() }
+    }
+}
+
+/// Of routes that take no parameters: one is as unknown here as elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoParameters;
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        match pairs(parts.uri.query().unwrap_or_default()).next() {
+            Some(pair) => Err(pair?.bad("unknown parameter; there are none here").into()),
+            None => Ok(Self),
+        }
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
+use axum::routing::get;
 use futures_util::FutureExt as _;
 use service::metrics::Metrics;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::auth::{self, Hosts};
 use crate::dados::{get as read, post as write};
@@ -24,7 +27,7 @@ use crate::projector::Projection;
 use crate::series::get as series;
 use crate::store::Reader;
 use crate::topics::get as topics;
-use crate::{error, health, metrics, observe, reproject};
+use crate::{error, health, metrics, observe, openapi, reproject};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -37,20 +40,28 @@ pub(crate) struct App {
     pub(crate) body_bytes_max: usize,
 }
 
+/// The routes, each as its handler describes it; what is mounted in another way is for people, and described nowhere.
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::about())
+        .routes(routes!(write::create, read::list))
+        .routes(routes!(read::one))
+        .routes(routes!(topics::list))
+        .routes(routes!(series::series))
+        .routes(routes!(ledger::list))
+        .routes(routes!(report::report, ledger::one))
+        .routes(routes!(reproject::start))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::scrape))
+        .routes(routes!(openapi::get::openapi))
+        .route("/docs", get(openapi::page::page))
+        .route("/docs/{file}", get(openapi::page::part))
+}
+
 pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     let wire_bytes_max = app.body_bytes_max;
     let metrics = app.metrics.clone();
-    Router::new()
-        .route("/dados", post(write::create).get(read::list))
-        .route("/dados/{id}", get(read::one))
-        .route("/topicos", get(topics::list))
-        .route("/series", get(series::series))
-        .route("/produtores", get(ledger::list))
-        .route("/produtores/{uuid}", put(report::report).get(ledger::one))
-        .route("/leituras/refazer", post(reproject::start))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::scrape))
+    Router::from(routes())
         // One counter to raise a request, however much there is in it.
         .with_state(Arc::new(app))
         // A body's bytes as they come, then decompressed. `write::create` limits what comes of it, its sum over all
@@ -69,11 +80,16 @@ struct Edge {
 /// One layer instead of four, each of which would be a few allocations a request: counted and logged, errors in one
 /// form, panics, other sites.
 async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let answer = async |request| {
+    let answer = async |request: Request| {
+        let asked = request.method() == Method::OPTIONS;
         let answer = match auth::guard(edge.hosts, &request) {
             Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::panicked),
             Err(denied) => Error::from(denied).into_response(),
         };
+        if asked && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // axum adds `Allow` further out, to this as to a refusal.
+            return StatusCode::NO_CONTENT.into_response();
+        }
         error::uniform(answer)
     };
     observe::request(&edge.metrics, request, answer).await

@@ -6,9 +6,9 @@ use crate::query::{BadParameter, escape, pairs};
 use crate::store::Selection;
 
 /// Rows of a page, where the client does not say.
-const LIMIT_DEFAULT: u32 = 100;
+pub(crate) const LIMIT_DEFAULT: u32 = 100;
 /// Rows of a page at most.
-const LIMIT_MAX: u32 = 10_000;
+pub(crate) const LIMIT_MAX: u32 = 10_000;
 
 /// Reads the query string.
 pub(crate) fn parse(query: &str) -> Result<Selection, BadParameter> {
