@@ -165,14 +165,25 @@ fn path(name: &str, description: &str, schema: RefOr<Schema>, example: Value) ->
     parameter
 }
 
-fn parameter(place: ParameterIn, name: &str, description: &str, schema: RefOr<Schema>, example: Value) -> Parameter {
+fn parameter(
+    place: ParameterIn,
+    name: &str,
+    description: &str,
+    mut schema: RefOr<Schema>,
+    example: Value,
+) -> Parameter {
+    // Swagger UI would fill in a parameter's own example, and all of them at once are no sound request.
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => object.examples.push(example),
+        RefOr::T(Schema::AnyOf(any)) => any.examples.push(example),
+        _ => {}
+    }
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)
         .description(Some(description))
         .required(Required::False)
         .schema(Some(schema))
-        .example(Some(example))
         .build()
 }
 
