@@ -1,4 +1,4 @@
-//! `GET /docs`: Swagger UI on `/openapi.json`. Nothing comes from another host, and no script or style stands in the page.
+//! `GET /docs`: Swagger UI on `/openapi.json`. Nothing comes from another host; no script or style stands in the page.
 
 use std::sync::LazyLock;
 
