@@ -17,8 +17,7 @@ use crate::dados::fault::{Fault, Kind};
 use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
 use crate::live::JoinError;
-use crate::query::BadParameter;
-use crate::series::query::BadQuery;
+use crate::query::{BadParameter, BadQuery};
 use crate::store::{Failure, StoreError};
 
 /// When to come back: soon for what passes by itself, later for what needs a person.
@@ -55,6 +54,21 @@ impl Error {
         self
     }
 
+    /// What a client is told.
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// Whether the client is told when to come back.
+    pub(crate) fn says_when(&self) -> bool {
+        self.retry_after_s.is_some()
+    }
+
+    /// Whether the client is told what token is wanted.
+    pub(crate) fn says_how(&self) -> bool {
+        self.challenge.is_some()
+    }
+
     /// A header that is malformed or does not go with the rest.
     pub(crate) fn header(name: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail).field(name)
@@ -69,6 +83,11 @@ impl Error {
     pub(crate) fn too_many_headers(max: usize) -> Self {
         let detail = format!("a request has at most {max} headers");
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    }
+
+    /// No route has this path.
+    pub(crate) fn nothing_here() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing at this path")
     }
 
     /// No row has this id.
@@ -234,7 +253,7 @@ impl From<BadQuery> for Error {
     fn from(bad: BadQuery) -> Self {
         match bad {
             BadQuery::Parameter(bad) => bad.into(),
-            BadQuery::TooManyPoints(bad) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, bad.detail).field(bad.name),
+            BadQuery::Together(bad) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, bad.detail).field(bad.name),
         }
     }
 }

@@ -5,28 +5,55 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::Error;
+use crate::openapi::responses::NotStored;
 use crate::projector::Lag;
 use crate::router::App;
 use crate::store::Totals;
 
 /// The body of both.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
     status: &'static str,
     /// The ledger in short. A difference is for a person to look into; it keeps no data from being taken.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     produtores: Option<Totals>,
+    /// How far readings are behind. It keeps no data from being taken either.
     #[serde(skip_serializing_if = "Option::is_none")]
-    /// It keeps no data from being taken either.
+    #[schema(nullable = false)]
     leituras: Option<Lag>,
 }
 
+/// Whether it runs
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "operação",
+    responses((status = 200, description = "It does", body = Health, example = json!({"status": "ok"})))
+)]
 pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok", produtores: None, leituras: None })
 }
 
+/// Whether it takes data
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "operação",
+    responses(
+        (status = 200, description = "It does", body = Health, example = json!({
+            "status": "ready",
+            "produtores": {"total": 1, "faltando": 0, "com_diferenca": 0},
+            "leituras": {"atraso": 0, "refeitas": 0}
+        })),
+        NotStored,
+    )
+)]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     app.ingest.ready().await?;
     let leituras = Some(app.projection.state());

@@ -6,7 +6,8 @@
 //! - `router`: every route, limit and layer; `observe` logs, `access` asks for tokens, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
 //!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
-//!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common
+//!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common;
+//!   `etag`: whether a client has it already; `openapi`: `/openapi.json`, `/docs`, with `asset`: files in the program
 //! - `live`: `GET /dados/ao-vivo`, new rows as they come
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
@@ -17,6 +18,7 @@
 //! what check finds.
 
 mod access;
+mod asset;
 pub mod backup;
 pub mod check;
 pub mod config;
@@ -24,6 +26,7 @@ mod csv;
 mod dados;
 mod doctor;
 mod error;
+mod etag;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod health;
@@ -33,6 +36,7 @@ mod live;
 mod metrics;
 mod negotiate;
 mod observe;
+mod openapi;
 mod producers;
 pub mod projector;
 mod query;

@@ -33,11 +33,34 @@ use futures_util::stream;
 
 pub(crate) use self::hub::{JoinError, Limits, Live};
 use crate::error::Error;
+use crate::openapi::bodies;
+use crate::openapi::parameters::FollowDados;
+use crate::openapi::responses::{BadParameters, TooManyReaders};
 use crate::router::App;
 
 /// nginx and others gather an answer unless they are told not to.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Follow new rows
+///
+/// Server-sent events that never end by themselves. A row is an event without a name: its id, and the row as JSON. A
+/// client that connects again with `Last-Event-ID` goes on without gap or repeat. Who reads too slowly is told by the
+/// event `perdidos`, `{"de":…,"ate":…}`, which ids it did not get: `GET /dados` has them.
+#[utoipa::path(
+    get,
+    path = "/dados/ao-vivo",
+    operation_id = "followDados",
+    tag = "dados",
+    params(FollowDados),
+    responses(
+        (status = 200, description = "The events", content_type = "text/event-stream", body = String,
+            headers(("Cache-Control" = String, description = "`no-store`"),
+                ("X-Accel-Buffering" = String, description = "`no`: nginx passes it on as it comes.")),
+            example = json!(bodies::EVENTS)),
+        BadParameters,
+        TooManyReaders,
+    )
+)]
 pub(crate) async fn follow(
     State(app): State<Arc<App>>,
     method: Method,

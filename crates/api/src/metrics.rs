@@ -16,6 +16,7 @@ use service::metrics::Metrics;
 use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::live::Live;
+use crate::openapi::bodies;
 use crate::producers::totals::Ledger;
 use crate::projector::{Losses, Projection};
 use crate::router::App;
@@ -215,6 +216,15 @@ impl Collector for Levels {
     }
 }
 
+/// What is counted, for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "operação",
+    responses((status = 200, description = "OpenMetrics 1.0", content_type = "application/openmetrics-text", body = String,
+        example = json!(bodies::METRICS)))
+)]
 pub(crate) async fn scrape(State(app): State<Arc<App>>) -> Response {
     // Collectors cannot wait: what they tell of the ledger is brought up to date before.
     app.ledger.totals().await;

@@ -6,11 +6,16 @@ pub(crate) mod bound;
 
 use std::borrow::Cow;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use dados::topic;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::error::Error;
 use crate::store::Wanted;
 
+/// What is wrong with a range without a length.
+pub(crate) const NOT_BEFORE: &str = "desde must be before ate, which is now where it is not given";
 /// Longest name of a parameter that is repeated to the client, in characters.
 const NAME_CHARS_MAX: usize = 64;
 /// RFC 3986's unreserved characters, and the slash, which a query may have as it is.
@@ -28,6 +33,35 @@ impl BadParameter {
     pub(crate) fn new(name: &str, detail: impl Into<String>) -> Self {
         let name = percent_decode_str(name).decode_utf8_lossy().chars().take(NAME_CHARS_MAX).collect();
         Self { name, detail: detail.into() }
+    }
+}
+
+/// Of routes that take no parameters: one is as unknown here as elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoParameters;
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        match pairs(parts.uri.query().unwrap_or_default()).next() {
+            Some(pair) => Err(pair?.bad("unknown parameter; there are none here").into()),
+            None => Ok(Self),
+        }
+    }
+}
+
+/// Why a query string cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BadQuery {
+    Parameter(BadParameter),
+    /// Every parameter is right by itself, and they do not go together.
+    Together(BadParameter),
+}
+
+impl From<BadParameter> for BadQuery {
+    fn from(bad: BadParameter) -> Self {
+        Self::Parameter(bad)
     }
 }
 

@@ -15,15 +15,26 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::metrics::{Commits, Projections};
+use crate::openapi::responses::NoneTaken;
 use crate::projector::{self, Lag};
+use crate::query::NoParameters;
 use crate::router::App;
 use crate::{ingest, store};
 
 /// Between two looks at how far it has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// 202: it has begun, or goes on; `/readyz` tells how far it has come.
-pub(crate) async fn start(State(app): State<Arc<App>>) -> (StatusCode, Json<Lag>) {
+/// Make all readings anew
+///
+/// It begins, or goes on where it had begun; `GET /readyz` tells how far it has come.
+#[utoipa::path(
+    post,
+    path = "/leituras/refazer",
+    operation_id = "rebuildLeituras",
+    tag = "leituras",
+    responses((status = 202, description = "How far it is behind", body = Lag, example = json!({"atraso": 0, "refeitas": 0})), NoneTaken)
+)]
+pub(crate) async fn start(State(app): State<Arc<App>>, _: NoParameters) -> (StatusCode, Json<Lag>) {
     let lag = app.projection.state();
     app.projection.rebuild();
     (StatusCode::ACCEPTED, Json(lag))

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::ORIGIN;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
+use axum::routing::get;
 use futures_util::FutureExt as _;
 use service::metrics::Metrics;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::headers::{About, protect};
 use crate::access::{Asked, Gate};
@@ -29,7 +32,7 @@ use crate::projector::Projection;
 use crate::series::get as series;
 use crate::store::Reader;
 use crate::topics::get as topics;
-use crate::{error, health, metrics, observe, reproject};
+use crate::{error, health, metrics, observe, openapi, reproject};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -45,24 +48,32 @@ pub(crate) struct App {
 }
 
 /// The longest path with its query, and the most headers. Beyond 64 KiB of them all, or 100, hyper answers by itself.
-const URI_BYTES_MAX: usize = 8 << 10;
-const HEADERS_MAX: usize = 64;
+pub(crate) const URI_BYTES_MAX: usize = 8 << 10;
+pub(crate) const HEADERS_MAX: usize = 64;
+
+/// The routes, each as its handler describes it; what is mounted in another way is for people, and described nowhere.
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::about())
+        .routes(routes!(write::create, read::list))
+        .routes(routes!(read::one))
+        .routes(routes!(live::follow))
+        .routes(routes!(topics::list))
+        .routes(routes!(series::series))
+        .routes(routes!(ledger::list))
+        .routes(routes!(report::report, ledger::one))
+        .routes(routes!(reproject::start))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::scrape))
+        .routes(routes!(openapi::get::openapi))
+        .route("/docs", get(openapi::page::page))
+        .route("/docs/{file}", get(openapi::page::part))
+}
 
 pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Router {
     let wire_bytes_max = app.body_bytes_max;
     let metrics = app.metrics.clone();
-    Router::new()
-        .route("/dados", post(write::create).get(read::list))
-        .route("/dados/{id}", get(read::one))
-        .route("/dados/ao-vivo", get(live::follow))
-        .route("/topicos", get(topics::list))
-        .route("/series", get(series::series))
-        .route("/produtores", get(ledger::list))
-        .route("/produtores/{uuid}", put(report::report).get(ledger::one))
-        .route("/leituras/refazer", post(reproject::start))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::scrape))
+    Router::from(routes())
         // One counter to raise a request, however much there is in it.
         .with_state(Arc::new(app))
         // A body's bytes as they come, then decompressed. `write::create` limits what comes of it, its sum over all
@@ -84,10 +95,18 @@ struct Edge {
 async fn edge(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let about = About { tls: edge.tls, private: edge.gate.is_private(request.method(), request.uri()) };
     let origin = request.headers().get(ORIGIN).cloned();
-    let answer = async |request: Request| match admit(&edge.gate, &request) {
-        Ok(None) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::panicked),
-        Ok(Some(preflight)) => preflight,
-        Err(error) => error.into_response(),
+    let asked = request.method() == Method::OPTIONS;
+    let answer = async |request: Request| {
+        let answer = match admit(&edge.gate, &request) {
+            Ok(None) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::panicked),
+            Ok(Some(preflight)) => preflight,
+            Err(error) => error.into_response(),
+        };
+        if asked && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // axum adds `Allow` further out, to this as to a refusal.
+            return StatusCode::NO_CONTENT.into_response();
+        }
+        answer
     };
     let mut response = observe::request(&edge.metrics, request, answer).await;
     protect(response.headers_mut(), about);

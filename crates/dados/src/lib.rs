@@ -7,6 +7,7 @@
 //! - [`serie`]: [`Serie`], one field over time
 //! - [`timestamp`]: [`Timestamp`], a moment in milliseconds, and its two text forms
 //! - [`problem`]: [`Problem`], the RFC 9457 error body
+//! - [`whole`]: integers as JSON Schema has them
 //! - [`topic`]: MQTT's rules for topic names and filters
 
 pub mod dado;
@@ -17,6 +18,7 @@ pub mod serie;
 pub mod timestamp;
 pub mod topic;
 pub mod topico;
+pub mod whole;
 
 pub use dado::{Dado, Inseridos};
 pub use novo::{Formato, NovoDado, Valor};

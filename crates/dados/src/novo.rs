@@ -19,19 +19,26 @@ pub const FIRST_SEQUENCE: &str = "ponte-first-sequence";
 ///
 /// An unknown field is an error: taking the row without it would drop data in silence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NovoDado))]
 #[serde(deny_unknown_fields)]
 pub struct NovoDado<'a> {
     /// What was measured.
     #[serde(borrow)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Value, examples(23.5, json!({"temperatura": 21.5}))))]
     pub valor: Valor<'a>,
     /// The MQTT topic, or any name of that shape.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 1, max_length = 65535, pattern = r"^[^+#\x00]+$", examples("casa/sala"))
+    )]
     pub topico: Option<Cow<'a, str>>,
     /// When it was captured; the API's clock where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
     /// MQTT's quality of service, 0 to 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::whole::optional", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 2, examples(1)))]
     pub qos: Option<u8>,
     /// Whether the broker sent it as a retained message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +53,7 @@ pub struct NovoDado<'a> {
 
 /// How a `valor` encodes bytes that are no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Formato {
     /// RFC 4648 §4, with padding.

@@ -16,45 +16,70 @@ pub const NAME_BYTES_MAX: usize = 255;
 ///
 /// It is sent between two batches, never while one is under way, so that the sums come out even.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Relato {
     /// The highest sequence that was given to a message.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9223372036854775807_i64, examples(9)))]
     pub recebidas: u64,
     /// Up to this sequence every message is stored, in quarantine or damaged: none of them is sent again.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9223372036854775807_i64, examples(9)))]
     pub confirmadas: u64,
     /// Messages that the API refused for their content, since the producer began; replayed later or not.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9223372036854775807_i64, examples(0)))]
     pub quarentena: u64,
     /// Sequences whose messages the producer's disk gave back damaged.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 9223372036854775807_i64, examples(0)))]
     pub danificadas: u64,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", examples("estufa"))
+    )]
     pub nome: Option<String>,
 }
 
 /// One producer's ledger, as `GET /produtores` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Produtor {
     /// The header `ponte-producer` of its batches.
+    #[cfg_attr(feature = "openapi", schema(examples("0190a6f2-7b1c-4c3e-9d7a-2f1b5c8e4a10")))]
     pub produtor: Uuid,
     /// For people.
+    #[cfg_attr(feature = "openapi", schema(required, examples("estufa")))]
     pub nome: Option<String>,
     /// The highest sequence that it has given to a message, as far as the API knows.
+    #[cfg_attr(feature = "openapi", schema(examples(9)))]
     pub recebidas: u64,
     /// Rows in the database.
+    #[cfg_attr(feature = "openapi", schema(examples(9)))]
     pub armazenadas: u64,
     /// As last reported.
+    #[cfg_attr(feature = "openapi", schema(examples(0)))]
     pub quarentena: u64,
     /// As last reported.
+    #[cfg_attr(feature = "openapi", schema(examples(0)))]
     pub danificadas: u64,
     /// Received and not accounted for yet: they wait in the producer's spool.
+    #[cfg_attr(feature = "openapi", schema(examples(0)))]
     pub esperando: u64,
     /// Accounted for, but neither stored nor in quarantine nor damaged: above zero where a database was put back from an
     /// older copy, below where rows came in twice. Zero where all is well.
+    #[cfg_attr(feature = "openapi", schema(examples(0)))]
     pub faltando: i64,
     /// The highest sequence that the API has stored: the watermark that makes a repetition harmless.
+    #[cfg_attr(feature = "openapi", schema(examples(9)))]
     pub ultima_sequencia: u64,
     /// When the API first heard of it.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub primeira_vez: Option<Timestamp>,
     /// When the API last heard of it.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub visto_em: Option<Timestamp>,
 }

@@ -11,7 +11,7 @@ pub(crate) mod cors;
 pub(crate) mod headers;
 pub(crate) mod hosts;
 pub mod new_token;
-mod rate;
+pub(crate) mod rate;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod token_file;

@@ -56,6 +56,11 @@ pub(crate) struct TooOften {
 }
 
 impl TooOften {
+    /// It is worth another try after so long.
+    pub(crate) fn after(wait: Duration) -> Self {
+        Self { wait }
+    }
+
     /// For `Retry-After`: at least one.
     pub(crate) fn retry_after_s(self) -> u32 {
         u32::try_from(self.wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
@@ -69,7 +74,7 @@ fn decide(rate: Rate, due: Option<Duration>, now: Duration) -> Result<Duration, 
     let ahead_max = rate.interval * (rate.burst - 1);
     match (due - now).checked_sub(ahead_max) {
         None | Some(Duration::ZERO) => Ok(due + rate.interval),
-        Some(wait) => Err(TooOften { wait }),
+        Some(wait) => Err(TooOften::after(wait)),
     }
 }
 

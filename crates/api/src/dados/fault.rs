@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use dados::whole::Whole;
 use dados::{Formato, Timestamp, Valor, topic};
 use memchr::{memchr_iter, memrchr};
 use serde_json::error::Category;
@@ -161,8 +162,8 @@ fn check_field(name: &str, raw: &str) -> Option<Cow<'static, str>> {
             Some(text) => return text?.parse::<Timestamp>().err().map(|error| error.to_string().into()),
             None => "timestamp is a text such as 2026-11-23T03:21:45.678Z",
         },
-        "qos" => match read::<Option<u8>>(raw) {
-            None | Some(Some(3..)) => "qos is 0, 1 or 2",
+        "qos" => match read::<Option<Whole>>(raw) {
+            None | Some(Some(Whole(3..))) => "qos is 0, 1 or 2",
             Some(_) => return None,
         },
         "retido" | "dup" => match read::<Option<bool>>(raw) {

@@ -6,18 +6,50 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{LINK, VARY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use dados::Timestamp;
+use dados::{Dado, Timestamp};
 use serde::Serialize;
 
+use super::export;
 use super::query::{self, Query};
-use super::{etag, export};
 use crate::error::Error;
+use crate::etag;
 use crate::negotiate::{self, Format};
+use crate::openapi::bodies;
+use crate::openapi::parameters::{Kept as IfNoneMatch, ListDados, RowId};
+use crate::openapi::responses::{BadParameters, BadSpan, Kept as Unchanged, NoRow, NotAcceptable, NotNow};
+use crate::query::NoParameters;
 use crate::router::App;
 
 /// What rows come as; the first is for those who do not say.
 const FORMATS: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
 
+/// Read rows
+///
+/// Newest first, a page at a time; or all that are selected, as CSV or NDJSON, in constant memory.
+#[utoipa::path(
+    get,
+    path = "/dados",
+    operation_id = "listDados",
+    tag = "dados",
+    params(ListDados, IfNoneMatch),
+    responses(
+        (status = 200, description = "A page of rows as JSON, or all of them as CSV or NDJSON",
+            content(
+                (Vec<Dado> = "application/json", example = json!([bodies::row()])),
+                (String = "text/csv", example = json!(bodies::ROWS_CSV)),
+                (String = "application/x-ndjson", example = json!(bodies::ROWS_NDJSON)),
+            ),
+            headers(("Link" = String, description = "The next page of JSON, with `rel=\"next\"`; absent at the last."),
+                ("ETag" = String, description = "Names a page's content, with JSON."),
+                ("Vary" = String, description = "`accept`"),
+                ("Content-Disposition" = String, description = "A file's name, with CSV and NDJSON."))),
+        Unchanged,
+        BadParameters,
+        BadSpan,
+        NotAcceptable,
+        NotNow,
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -45,8 +77,24 @@ async fn page(app: &App, headers: &HeaderMap, query: &Query) -> Result<Response,
     Ok(response)
 }
 
+/// Read one row
+#[utoipa::path(
+    get,
+    path = "/dados/{id}",
+    operation_id = "getDado",
+    tag = "dados",
+    params(RowId, IfNoneMatch),
+    responses(
+        (status = 200, description = "The row", body = Dado,
+            headers(("ETag" = String, description = "Names the row's content.")), example = json!(bodies::row())),
+        Unchanged,
+        NoRow,
+        NotNow,
+    )
+)]
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
+    _: NoParameters,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {

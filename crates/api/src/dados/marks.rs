@@ -6,13 +6,17 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::body::Form;
+use super::parse::ROWS_MAX;
 use crate::error::Error;
 use crate::store::Origin;
 
 /// A key of the client's choice, as of draft-ietf-httpapi-idempotency-key-header.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest key, in bytes.
-const KEY_BYTES_MAX: usize = 255;
+pub(crate) const KEY_BYTES_MAX: usize = 255;
+
+/// The highest sequence that a batch may begin with, so that no row's is larger than a number can be.
+pub(crate) const FIRST_SEQUENCE_MAX: i64 = i64::MAX - ROWS_MAX as i64;
 
 /// What the headers say, before the body is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,23 +41,21 @@ impl Marks {
             (None, None, Some(_)) => Err(Error::header(PRODUCER, "missing beside ponte-first-sequence")),
             (None, Some(uuid), Some(first)) => {
                 let uuid = Uuid::parse_str(uuid).map_err(|_| Error::header(PRODUCER, "expected a UUID"))?;
-                let first_sequence = first.parse().ok().filter(|first| *first >= 1);
-                let first_sequence =
-                    first_sequence.ok_or_else(|| Error::header(FIRST_SEQUENCE, "expected an integer from 1"))?;
+                let first_sequence = first.parse().ok().filter(|first| (1..=FIRST_SEQUENCE_MAX).contains(first));
+                let first_sequence = first_sequence.ok_or_else(|| {
+                    Error::header(FIRST_SEQUENCE, format!("expected an integer from 1 to {FIRST_SEQUENCE_MAX}"))
+                })?;
                 Ok(Self::Producer { uuid, first_sequence })
             }
         }
     }
 
     /// What the marks mean for this body.
-    pub(crate) fn origin(self, form: Form, body: &[u8], rows: usize, is_single: bool) -> Result<Origin, Error> {
+    pub(crate) fn origin(self, form: Form, body: &[u8], is_single: bool) -> Result<Origin, Error> {
         match self {
             Self::None => Ok(Origin::Unmarked),
             Self::Producer { .. } if is_single => {
                 Err(Error::header(PRODUCER, "only an array or NDJSON is a producer's batch"))
-            }
-            Self::Producer { first_sequence, .. } if first_sequence.checked_add_unsigned(rows as u64).is_none() => {
-                Err(Error::header(FIRST_SEQUENCE, "too large for so many rows"))
             }
             Self::Producer { uuid, first_sequence } => Ok(Origin::Producer { uuid, first_sequence }),
             Self::Key(key) => {

@@ -7,15 +7,13 @@
 //! - [`marks`]: the headers by which a request is told from its own repetition
 //! - [`get`]: the handlers of `GET`
 //! - [`query`]: what the query string of `GET /dados` may say
-//! - [`etag`]: whether the client has the answer already
 //! - [`export`]: the whole selection as a file
 
 pub(crate) mod body;
-mod etag;
 pub(crate) mod export;
 pub(crate) mod fault;
 pub(crate) mod get;
 pub(crate) mod marks;
 pub(crate) mod parse;
 pub(crate) mod post;
-mod query;
+pub(crate) mod query;

@@ -15,6 +15,10 @@ use super::fault::Fault;
 use super::marks::Marks;
 use super::parse::{Parsed, parse};
 use crate::error::Error;
+use crate::openapi::bodies::{self, Form as FormBody, Many, OneOrMany, Stored};
+use crate::openapi::parameters;
+use crate::openapi::responses::{BadRows, NotStored};
+use crate::query::NoParameters;
 use crate::router::App;
 use crate::store::{Batch, Failure, Outcome, Row};
 
@@ -25,7 +29,40 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// What a row takes in memory beside its text.
 const ROW_BYTES: usize = 160;
 
-pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+/// Store one reading or many
+///
+/// A request is stored whole or not at all. An object is answered with its row, a list with how many were stored. A JSON
+/// string is stored as its characters, any other JSON as its text.
+#[utoipa::path(
+    post,
+    path = "/dados",
+    operation_id = "createDados",
+    tag = "dados",
+    params(parameters::Marks),
+    request_body(
+        description = "What was measured",
+        content(
+            (OneOrMany = "application/json", examples(
+                ("one" = (summary = "One", value = json!({"valor": 23.5, "topico": "casa/sala"}))),
+                ("many" = (summary = "Many", value = json!([{"valor": 1}, {"valor": {"t": 21.5}, "topico": "casa/sala"}]))),
+            )),
+            (Many = "application/x-ndjson", example = json!(bodies::LINES)),
+            (FormBody = "application/x-www-form-urlencoded", example = json!({"valor": "23.5", "topico": "casa/sala"})),
+        ),
+    ),
+    responses(
+        (status = 201, description = "Stored", body = Stored,
+            headers(("Location" = String, description = "Where the row of an object is."),
+                ("Idempotency-Replayed" = bool, description = "`true` where it had been stored before under this key.")),
+            examples(("one" = (summary = "One", value = json!(bodies::row()))),
+                ("many" = (summary = "Many", value = json!(bodies::count()))))),
+        (status = 200, description = "All of it had been stored before, by its producer and sequence", body = Inseridos,
+            example = json!({"inseridos": 0, "duplicados": 2, "primeiro_id": null, "ultimo_id": null})),
+        BadRows,
+        NotStored,
+    )
+)]
+pub(crate) async fn create(State(app): State<Arc<App>>, _: NoParameters, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let form = body::form(&parts.headers)?;
     let marks = Marks::read(&parts.headers)?;
@@ -36,7 +73,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
     }
     let Parsed { rows, is_single } = parse_off_thread(form, body.clone()).await??;
     held.grow(rows.len() * ROW_BYTES)?;
-    let origin = marks.origin(form, &body, rows.len(), is_single)?;
+    let origin = marks.origin(form, &body, is_single)?;
     drop(body);
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;

@@ -3,13 +3,13 @@
 use dados::Timestamp;
 
 use crate::negotiate::Format;
-use crate::query::{BadParameter, Pair, bound, escape, pairs};
+use crate::query::{BadParameter, BadQuery, NOT_BEFORE, Pair, bound, escape, pairs};
 use crate::store::{Filter, Order, Selection, Wanted};
 
 /// Rows of a page, where the client does not say.
-const LIMIT_DEFAULT: u32 = 100;
+pub(crate) const LIMIT_DEFAULT: u32 = 100;
 /// Rows of a page at most; a file has as many as are wanted.
-const LIMIT_MAX: u32 = 10_000;
+pub(crate) const LIMIT_MAX: u32 = 10_000;
 /// Text of a page; it ends with the row that goes beyond.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 
@@ -38,7 +38,7 @@ struct Said {
 }
 
 /// Reads the query string; `now` is what a time before now is before.
-pub(super) fn parse(query: &str, now: Timestamp) -> Result<Query, BadParameter> {
+pub(super) fn parse(query: &str, now: Timestamp) -> Result<Query, BadQuery> {
     let mut said = Said::default();
     for pair in pairs(query) {
         said.take(&pair?, now)?;
@@ -47,7 +47,7 @@ pub(super) fn parse(query: &str, now: Timestamp) -> Result<Query, BadParameter> 
     if let (Some(from), Some(until)) = (from, until)
         && from >= until
     {
-        return Err(BadParameter::new("desde", "desde must be before ate"));
+        return Err(BadQuery::Together(BadParameter::new("desde", NOT_BEFORE)));
     }
     let filter = Filter { topics: topics.unwrap_or(Wanted::All), from, until };
     Ok(Query { filter, order: order.unwrap_or(Order::Descending), after_id, limit, format })

@@ -8,20 +8,44 @@ use dados::Produtor;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::query::{BadParameter, pairs};
+use crate::openapi::parameters::{ListProdutores, ProducerId};
+use crate::openapi::responses::{BadParameters, BadProducer, NoProducer, NotNow};
+use crate::query::{BadParameter, NoParameters, pairs};
 use crate::router::App;
 use crate::store::Kept;
 
 /// Producers that one answer has at most, and where the client does not say.
-const LIMIT_MAX: u32 = 1000;
+pub(crate) const LIMIT_MAX: u32 = 1000;
 
+/// List producers
+#[utoipa::path(
+    get,
+    path = "/produtores",
+    operation_id = "listProdutores",
+    tag = "produtores",
+    params(ListProdutores),
+    responses((status = 200, description = "Their ledgers", body = Vec<Produtor>), BadParameters, NotNow)
+)]
 pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Json<Vec<Produtor>>, Error> {
     let limit = limit(text.as_deref().unwrap_or_default())?;
     let kept = app.reader.producers(limit).await?;
     Ok(Json(kept.into_iter().map(Kept::ledger).collect()))
 }
 
-pub(crate) async fn one(State(app): State<Arc<App>>, Path(uuid): Path<String>) -> Result<Json<Produtor>, Error> {
+/// Read one producer's ledger
+#[utoipa::path(
+    get,
+    path = "/produtores/{uuid}",
+    operation_id = "getProdutor",
+    tag = "produtores",
+    params(ProducerId),
+    responses((status = 200, description = "The ledger", body = Produtor), BadProducer, NoProducer, NotNow)
+)]
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    _: NoParameters,
+    Path(uuid): Path<String>,
+) -> Result<Json<Produtor>, Error> {
     let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
     let kept = app.reader.producer(uuid).await?.ok_or_else(|| Error::no_producer(uuid))?;
     Ok(Json(kept.ledger()))

@@ -4,17 +4,33 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use dados::Produtor;
+use dados::{Produtor, Relato};
 use uuid::Uuid;
 
 use super::report;
 use crate::dados::body::{self, BodyError, Form};
 use crate::dados::fault::{Fault, Kind};
 use crate::error::Error;
+use crate::openapi::parameters::{Encoding, ProducerId};
+use crate::openapi::responses::{BadReport, NotStored};
+use crate::query::NoParameters;
 use crate::router::App;
 
+/// Report what a producer has received
+///
+/// A subscriber does so between two batches, and learns what the API makes of it. The last report stands.
+#[utoipa::path(
+    put,
+    path = "/produtores/{uuid}",
+    operation_id = "reportProdutor",
+    tag = "produtores",
+    params(ProducerId, Encoding),
+    request_body(content = Relato, example = json!({"recebidas": 9, "confirmadas": 9, "quarentena": 0, "danificadas": 0})),
+    responses((status = 200, description = "The ledger", body = Produtor), BadReport, NotStored)
+)]
 pub(crate) async fn report(
     State(app): State<Arc<App>>,
+    _: NoParameters,
     Path(uuid): Path<String>,
     request: Request,
 ) -> Result<Json<Produtor>, Error> {

@@ -5,6 +5,7 @@ use std::str;
 
 use dados::Relato;
 use dados::produtor::NAME_BYTES_MAX;
+use dados::whole::Whole;
 use uuid::Uuid;
 
 use crate::dados::fault::{Fault, Kind, Shape, diagnose};
@@ -51,8 +52,8 @@ fn valid(uuid: Uuid, relato: Relato) -> Option<Report> {
 /// What is wrong with one field, for the client.
 fn check_field(name: &str, raw: &str) -> Option<Cow<'static, str>> {
     match name {
-        "recebidas" | "confirmadas" | "quarentena" | "danificadas" => match serde_json::from_str::<i64>(raw) {
-            Ok(0..) => None,
+        "recebidas" | "confirmadas" | "quarentena" | "danificadas" => match serde_json::from_str::<Whole>(raw) {
+            Ok(Whole(number)) if i64::try_from(number).is_ok() => None,
             _ => Some(format!("expected an integer from 0 to {}", i64::MAX).into()),
         },
         "nome" => match serde_json::from_str::<Option<String>>(raw) {
@@ -95,7 +96,7 @@ mod tests {
             (sound, "[9,8,1,0]", Kind::Content, None, 1),
             (sound, "", Kind::Syntax, None, 1),
             ("\"recebidas\":9,", "", Kind::Content, Some("recebidas"), 1),
-            ("9", "9.0", Kind::Content, Some("recebidas"), 14),
+            ("9", "9.5", Kind::Content, Some("recebidas"), 14),
             ("9", "-1", Kind::Content, Some("recebidas"), 14),
             ("9", "\"9\"", Kind::Content, Some("recebidas"), 14),
             ("9", "9223372036854775808", Kind::Content, Some("recebidas"), 14),

@@ -16,12 +16,13 @@ pub(crate) struct Projection {
 }
 
 /// How far readings, lists and charts are behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Lag {
     /// Messages that are stored and not in them yet.
     pub(crate) atraso: u64,
     /// Messages that `reproject` has still to go through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(crate) refazendo: Option<u64>,
     /// How often all was made anew since the start.
     pub(crate) refeitas: u64,

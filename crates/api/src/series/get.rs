@@ -15,8 +15,31 @@ use super::step::Fold;
 use crate::csv::MEDIA_TYPE;
 use crate::error::Error;
 use crate::negotiate::{self, Format};
+use crate::openapi::bodies;
+use crate::openapi::parameters::OneSeries;
+use crate::openapi::responses::{BadParameters, BadRange, NotNow};
 use crate::router::App;
 
+/// Read one field over time
+///
+/// How many readings there were in each step, with mean, minimum and maximum. A step without readings is left out; an
+/// unknown topic or field has none. The range is widened to whole steps, which begin at the full hour or day, UTC.
+#[utoipa::path(
+    get,
+    path = "/series",
+    operation_id = "getSerie",
+    tag = "leituras",
+    params(OneSeries),
+    responses(
+        (status = 200, description = "The points, at most 10,000",
+            content((Serie = "application/json"), (String = "text/csv", example = json!(bodies::CSV))),
+            headers(("Vary" = String, description = "`accept`"),
+                ("Content-Disposition" = String, description = "A file's name, with CSV."))),
+        BadParameters,
+        BadRange,
+        NotNow,
+    )
+)]
 pub(crate) async fn series(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

@@ -10,4 +10,4 @@
 mod csv;
 pub(crate) mod get;
 pub(crate) mod query;
-mod step;
+pub(crate) mod step;

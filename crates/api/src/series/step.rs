@@ -13,7 +13,7 @@ const MINUTE_MS: i64 = 60_000;
 
 /// The length of a step, all of which begin at the same moment as a day does, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Minute,
     FiveMinutes,
     QuarterHour,
@@ -24,11 +24,11 @@ pub(super) enum Step {
 
 impl Step {
     /// From the shortest to the longest; each is a multiple of the one before.
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Minute, Self::FiveMinutes, Self::QuarterHour, Self::Hour, Self::SixHours, Self::Day];
 
     /// Its name on the wire.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "1m",
             Self::FiveMinutes => "5m",

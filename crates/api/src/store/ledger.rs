@@ -32,7 +32,7 @@ pub(crate) struct Kept {
 }
 
 /// What is said of all producers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Totals {
     /// Producers.
     pub(crate) total: u64,

@@ -6,11 +6,30 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
+use dados::Topico;
 
 use super::query;
 use crate::error::Error;
+use crate::openapi::parameters::ListTopicos;
+use crate::openapi::responses::{BadParameters, NotNow};
 use crate::router::App;
 
+/// List topics by name
+///
+/// Each with its newest message and the newest reading of each of its fields, the first 64 by name.
+#[utoipa::path(
+    get,
+    path = "/topicos",
+    operation_id = "listTopicos",
+    tag = "leituras",
+    params(ListTopicos),
+    responses(
+        (status = 200, description = "A page of topics", body = Vec<Topico>,
+            headers(("Link" = String, description = "The next page, with `rel=\"next\"`; absent at the last."))),
+        BadParameters,
+        NotNow,
+    )
+)]
 pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Response, Error> {
     let selection = query::parse(text.as_deref().unwrap_or_default())?;
     let page = app.reader.topics(&selection).await?;

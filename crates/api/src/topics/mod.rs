@@ -6,4 +6,4 @@
 //! What it shows is what the projector has taken up so far.
 
 pub(crate) mod get;
-mod query;
+pub(crate) mod query;

@@ -4,9 +4,9 @@ use crate::query::{BadParameter, Pair, escape, pairs};
 use crate::store::{TopicSelection, Wanted};
 
 /// Topics of a page, where the client does not say.
-const LIMIT_DEFAULT: u32 = 100;
+pub(crate) const LIMIT_DEFAULT: u32 = 100;
 /// Topics of a page at most.
-const LIMIT_MAX: u32 = 1_000;
+pub(crate) const LIMIT_MAX: u32 = 1_000;
 
 /// Reads the query string.
 pub(super) fn parse(query: &str) -> Result<TopicSelection, BadParameter> {

@@ -16,6 +16,7 @@ mod ledger;
 mod limits;
 mod live;
 mod metrics;
+mod openapi;
 mod post;
 #[cfg(target_os = "linux")] // it reads a process's memory from /proc
 mod pressure;

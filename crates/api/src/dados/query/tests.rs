@@ -7,7 +7,10 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn read(query: &str) -> Result<Query, BadParameter> {
-    parse(query, at("2026-11-23T03:21:45.678Z"))
+    let named = |bad| match bad {
+        BadQuery::Parameter(bad) | BadQuery::Together(bad) => bad,
+    };
+    parse(query, at("2026-11-23T03:21:45.678Z")).map_err(named)
 }
 
 #[test]
@@ -100,4 +103,11 @@ fn a_bad_parameter_is_named() {
     ] {
         assert_eq!(read(query).unwrap_err().name, name, "{query}");
     }
+}
+
+#[test]
+fn what_is_right_alone_and_not_together_is_told_apart() {
+    let now = at("2026-11-23T03:21:45.678Z");
+    assert!(matches!(parse("desde=-1h&ate=-2h", now), Err(BadQuery::Together(_))));
+    assert!(matches!(parse("desde=x&ate=-2h", now), Err(BadQuery::Parameter(_))));
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 const TAG_BYTES: usize = 16;
 
 /// The JSON, or only that it is what the client has. `beside` is what else makes the answer, as its link to the next.
-pub(super) fn answer(headers: &HeaderMap, json: Vec<u8>, beside: &[u8]) -> Response {
+pub(crate) fn answer(headers: &HeaderMap, json: Vec<u8>, beside: &[u8]) -> Response {
     let tag = tag(&json, beside);
     if is_known(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
@@ -24,7 +24,8 @@ fn tag(json: &[u8], beside: &[u8]) -> String {
     format!("\"{hex}\"")
 }
 
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+/// Whether the client has the answer of this tag.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(IF_NONE_MATCH).iter();
     lists.filter_map(|list| list.to_str().ok()).any(|list| has(list, tag))
 }
