@@ -80,6 +80,9 @@ pub struct Config {
     #[arg(long, env = "API_CONNECTIONS_MAX", value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub api_connections_max: u32,
+    /// Where people find Metabase, for a link on the live page
+    #[arg(long, env = "METABASE_LINK", value_name = "URL", value_parser = link)]
+    pub metabase_link: Option<String>,
 }
 
 impl Default for Config {
@@ -97,6 +100,7 @@ impl Default for Config {
             retention_leituras_hora: None,
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
+            metabase_link: None,
         }
     }
 }
@@ -132,6 +136,15 @@ fn body_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A browser follows it: nothing but the web.
+fn link(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest.filter(|rest| rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected http://… or https://…, such as http://localhost:3000".to_owned()),
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
@@ -150,6 +163,16 @@ mod tests {
         let parsed = Cli::try_parse_from(["ponte-api"]).unwrap().config;
         let default = Config::default();
         assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn a_link_leads_to_the_web_alone() {
+        for text in ["http://localhost:3000", "https://metabase.example/a?b#c", "http://[::1]:3000"] {
+            assert_eq!(link(text).as_deref(), Ok(text));
+        }
+        for text in ["", "localhost:3000", "javascript:alert(1)", "http://", "https:///a", "file:///etc/passwd"] {
+            assert!(link(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `auth` refuses other sites, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
-//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
+//!   `page`: `/`, the live page; `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common
 //! - `limits`: the memory that all bodies share
 //! - `ingest`: group commit, the one task that writes
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
@@ -25,6 +25,7 @@ mod ingest;
 mod limits;
 mod metrics;
 mod observe;
+mod page;
 mod producers;
 pub mod projector;
 mod query;
@@ -48,7 +49,9 @@ use tracing::info;
 use crate::config::Config;
 use crate::limits::Memory;
 use crate::metrics::{Commits, Levels, Projections};
+use crate::page::Page;
 use crate::producers::totals::Ledger;
+use crate::producers::vitals::Vitals;
 use crate::router::App;
 
 /// How long the writer may take to store what it was handed, once no request can come any more.
@@ -85,7 +88,18 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     };
     let metrics = Arc::new(metrics::metrics(&commits, &projections, levels));
     let body_bytes_max = config.api_body_bytes_max;
-    let app = App { ingest, projection, reader: reader.clone(), ledger, memory, metrics, body_bytes_max };
+    let page = Page::new(config.metabase_link.as_deref());
+    let app = App {
+        ingest,
+        projection,
+        reader: reader.clone(),
+        ledger,
+        memory,
+        metrics,
+        body_bytes_max,
+        page,
+        vitals: Vitals::default(),
+    };
     let router = router::router(app, hosts);
 
     info!(%addr, "listening");

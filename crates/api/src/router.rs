@@ -19,12 +19,13 @@ use crate::error::Error;
 use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::producers::totals::Ledger;
+use crate::producers::vitals::Vitals;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
 use crate::series::get as series;
 use crate::store::Reader;
 use crate::topics::get as topics;
-use crate::{error, health, metrics, observe, reproject};
+use crate::{error, health, metrics, observe, page, reproject};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -32,15 +33,19 @@ pub(crate) struct App {
     pub(crate) projection: Projection,
     pub(crate) reader: Reader,
     pub(crate) ledger: Ledger,
+    pub(crate) vitals: Vitals,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) body_bytes_max: usize,
+    pub(crate) page: page::Page,
 }
 
 pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     let wire_bytes_max = app.body_bytes_max;
     let metrics = app.metrics.clone();
     Router::new()
+        .route("/", get(page::index))
+        .route("/pagina/{*file}", get(page::file))
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
         .route("/topicos", get(topics::list))

@@ -11,6 +11,8 @@ use crate::Timestamp;
 
 /// The longest name of a producer, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// The longest text of a fault, in bytes.
+pub const FAULT_BYTES_MAX: usize = 500;
 
 /// What a producer knows of itself, as `PUT /produtores/{uuid}` takes it.
 ///
@@ -29,6 +31,24 @@ pub struct Relato {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nome: Option<String>,
+    /// Absent where a producer has nothing to say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estado: Option<Estado>,
+}
+
+/// How a producer is at the moment of its report. It changes nothing in the ledger; pages show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estado {
+    /// Whether it is connected to its broker.
+    pub conectado: bool,
+    /// Why messages do not come, where they do not: for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub falha: Option<String>,
+    /// What waits in its spool and quarantine, in bytes.
+    pub spool_bytes: u64,
+    /// The most that these may be.
+    pub spool_bytes_max: u64,
 }
 
 /// One producer's ledger, as `GET /produtores` shows it.
@@ -57,4 +77,7 @@ pub struct Produtor {
     pub primeira_vez: Option<Timestamp>,
     /// When the API last heard of it.
     pub visto_em: Option<Timestamp>,
+    /// As last reported since the API was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estado: Option<Estado>,
 }

@@ -20,7 +20,7 @@ async fn store(app: &App, producer: Uuid, first: u64, last: u64) {
 }
 
 fn relato(recebidas: u64, confirmadas: u64, quarentena: u64, danificadas: u64) -> Relato {
-    Relato { recebidas, confirmadas, quarentena, danificadas, nome: None }
+    Relato { recebidas, confirmadas, quarentena, danificadas, ..Relato::default() }
 }
 
 async fn report(app: &App, producer: Uuid, relato: &Relato) -> Produtor {

@@ -64,6 +64,7 @@ impl Fake {
             ultima_sequencia: kept.watermark,
             primeira_vez: None,
             visto_em: None,
+            estado: None,
         })
     }
 
