@@ -19,6 +19,7 @@ const HEALTH_EVERY_MS = 3_000;
 const PRODUCERS_EVERY_MS = 6_000;
 /** The stream tells what is new: the whole list is read again only to heal what it missed. */
 const TOPICS_EVERY_MS = 60_000;
+const TOPICS_SOON_MS = 2_000;
 const HEAL_EVERY_MS = 10_000;
 const TOPICS_PAGE = 1_000;
 /** Topics that a search may bring beyond those that are kept anyway. */
@@ -80,6 +81,7 @@ async function askProducers() {
 
 async function askTopics() {
   facts.missedSince = 0;
+  const atraso = facts.ready?.leituras?.atraso;
   let path = api.query('/topicos', { limite: TOPICS_PAGE });
   for (let page = 0; path && page * TOPICS_PAGE < TOPICS_MAX; page += 1) {
     const response = await api.request(path);
@@ -87,6 +89,8 @@ async function askTopics() {
     path = /<([^>]+)>; rel="next"/.exec(response.headers.get('link') ?? '')?.[1];
   }
   topics.isCut = Boolean(path);
+  // What is stored shows there a little later: a list that was read too early is read again soon.
+  return atraso === 0 ? TOPICS_EVERY_MS : TOPICS_SOON_MS;
 }
 
 /** What is kept is not all there is: the API knows the others, by name or filter. */
@@ -130,7 +134,10 @@ function words() {
   chart.translate();
 }
 
-/** Does it now and again and again, never twice at once; a failure shows elsewhere, and the next time may go well. */
+/**
+ * Does it now and again and again, never twice at once. It may say itself when next; a failure shows elsewhere.
+ * @param {number} ms @param {() => unknown} act
+ */
 function every(ms, act) {
   const due = { timer: 0, isRunning: false };
   const run = async () => {
@@ -139,7 +146,7 @@ function every(ms, act) {
     due.isRunning = true;
     let pauseMs = ms;
     try {
-      await act();
+      pauseMs = await act() ?? ms;
     } catch (error) {
       pauseMs = Math.max(ms, (error.retryAfterS ?? 0) * 1_000);
     }
