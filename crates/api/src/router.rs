@@ -45,7 +45,7 @@ pub(crate) fn router(app: App, hosts: Hosts) -> Router {
     let metrics = app.metrics.clone();
     Router::new()
         .route("/", get(page::index))
-        .route("/pagina/{*file}", get(page::file))
+        .route("/assets/{*file}", get(page::file))
         .route("/dados", post(write::create).get(read::list))
         .route("/dados/{id}", get(read::one))
         .route("/topicos", get(topics::list))

@@ -78,7 +78,7 @@ export class Chart {
     if (typeof number !== 'number') return;
     const isEach = this.#range === '10m';
     points.fold(this.#points, isEach ? 0 : this.#step, moment, number);
-    if (isEach) this.#points = points.thin(this.#points, POINTS_MAX);
+    points.thin(this.#points, POINTS_MAX, RANGES[this.#range].ms + this.#step);
     this.#isChanged = true;
   }
 
@@ -139,7 +139,6 @@ export class Chart {
       const serie = await api.json(api.query('/series', asked));
       if (loading.signal.aborted) return;
       [this.#points, this.#step, this.#failed] = [points.ofSeries(serie), points.stepMs(serie.passo), ''];
-      if (this.#range === '10m') this.#points = withReadings(this.#points, this.topic, this.#campo);
     } catch (error) {
       if (loading.signal.aborted) return;
       [this.#points, this.#failed] = [known, t('chartFailed', { why: error.message })];
@@ -172,13 +171,6 @@ export class Chart {
     const width = at('plot').clientWidth;
     if (this.#plot && width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT });
   }
-}
-
-/** The past by minute up to where single readings are known, then these. */
-function withReadings(past, topic, campo) {
-  const readings = campo === topic.campo ? topic.points.filter((point) => point.n === 1) : [];
-  const since = readings[0]?.at ?? Infinity;
-  return [...past.filter((point) => point.at < since), ...readings];
 }
 
 function options(width, colour) {

@@ -30,7 +30,8 @@ export class Flow {
     return this.#counts.slice(SECONDS - seconds, SECONDS).reduce((sum, count) => sum + count, 0) / seconds;
   }
 
-  show() {
+  /** @param {boolean} isFollowing whether what comes is seen */
+  show(isFollowing) {
     this.#advance();
     const whole = this.#counts.slice(0, SECONDS);
     const peak = Math.max(...whole);
@@ -39,7 +40,7 @@ export class Flow {
       return count > 0 ? `M${second + 0.1} ${HEIGHT}v${-height.toFixed(2)}h0.8v${height.toFixed(2)}z` : '';
     };
     at('flow-bars').firstElementChild.setAttribute('d', whole.map(bar).join(''));
-    write(at('rate'), f.rate(this.rate()));
+    write(at('rate'), isFollowing ? f.rate(this.rate()) : '–');
     write(at('flow-peak'), peak > 0 ? t('peak', { peak }) : '');
   }
 

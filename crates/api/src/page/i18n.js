@@ -16,6 +16,7 @@ export function choose(wanted) {
 function formats(tag) {
   const count = new Intl.NumberFormat(tag, { maximumFractionDigits: 0 });
   const number = new Intl.NumberFormat(tag, { maximumSignificantDigits: 6 });
+  const exact = new Intl.NumberFormat(tag, { maximumSignificantDigits: 15 });
   const rate = new Intl.NumberFormat(tag, { maximumSignificantDigits: 2 });
   const extreme = new Intl.NumberFormat(tag, { notation: 'scientific', maximumSignificantDigits: 6 });
   const mean = new Intl.NumberFormat(tag, { maximumSignificantDigits: 4 });
@@ -27,6 +28,7 @@ function formats(tag) {
   return {
     count: (value) => count.format(value),
     number: (value) => (isExtreme(value) ? extreme : number).format(value),
+    exact: (value) => (isExtreme(value) ? extreme : exact).format(value),
     rate: (value) => (value < 10 ? rate : count).format(value),
     mean: (value) => (isExtreme(value) ? extreme : mean).format(value),
     span: (ms) => { const [value, unit] = inUnits(ms); return `${count.format(value)}\u00a0${unit}`; },

@@ -1,5 +1,6 @@
 // Shows the topics: which, in what order, and each with its newest value, its age and a sparkline.
 
+import { number } from './fields.js';
 import { f, t } from './i18n.js';
 import { line } from './points.js';
 import { isSilent, usualMs } from './rhythm.js';
@@ -13,6 +14,8 @@ const FIELDS_SHOWN = 4;
 /** Characters of a message that are shown. */
 const VALUE_CHARS_MAX = 160;
 const FIELD_CHARS_MAX = 40;
+/** A longer number may have digits that are more than a double holds. */
+const DIGITS_MAX = 15;
 const SPARK = { width: 100, height: 24 };
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -151,8 +154,7 @@ export function fillValue(node, topic) {
   const isObject = /^\s*[[{]/.test(text) && topic.fields.size > 0 && !topic.fields.has('valor');
   node.replaceChildren();
   if (topic.format === 'base64' || !isObject) {
-    const shown = topic.format === 'base64' ? `${t('binary')} ${text}` : text;
-    node.append(cut(shown, VALUE_CHARS_MAX) || t('noValue'));
+    node.append(cut(plain(text, topic.format), VALUE_CHARS_MAX) || t('noValue'));
     return;
   }
   const fields = [...topic.fields];
@@ -165,6 +167,13 @@ export function fillValue(node, topic) {
     node.append(pair, ' ');
   }
   if (fields.length > FIELDS_SHOWN) node.append(t('moreFields', { count: fields.length - FIELDS_SHOWN }));
+}
+
+/** A number as people here write it, as long as no digit is lost. */
+function plain(text, format) {
+  if (format === 'base64') return `${t('binary')} ${text}`;
+  const value = text.length <= DIGITS_MAX ? number(text) : null;
+  return value === null ? text : f.exact(value);
 }
 
 function cut(text, most) {

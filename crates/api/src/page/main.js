@@ -119,7 +119,7 @@ function render() {
   at('give-token').hidden = !isLocked;
   at('forget').hidden = tokens.token() === null;
   write(at('feed-note'), isLocked ? '' : t(`feed_${feed.state}`));
-  flow.show();
+  flow.show(isFollowing);
   const shown = list.show(at('search').value.trim(), at('order').value, facts.heardAt || now);
   if (isFollowing) shown.forEach((topic) => past.want(topic));
   chart.show(now);
@@ -177,7 +177,7 @@ function listen(runs) {
 }
 
 async function configure() {
-  const { metabase, versao } = await api.json('/pagina/config.json');
+  const { metabase, versao } = await api.json('/assets/config.json');
   facts.version = versao;
   if (metabase) Object.assign(at('metabase'), { href: metabase, hidden: false });
   words();

@@ -35,13 +35,23 @@ export function fold(points, step, at, value) {
   }
 }
 
-/** Of too many points, the older half two by two; changes nothing else. @param {Point[]} points @param {number} most */
-export function thin(points, most) {
-  if (points.length <= most) return points;
-  const half = points.length >> 1;
-  const older = [];
-  for (let index = 0; index + 1 < half; index += 2) older.push(both(points[index], points[index + 1]));
-  return [...older, ...points.slice(half - half % 2)];
+/**
+ * Makes room where there are too many points: what is older than the window goes, then the two that are closest become
+ * one, so that what is left is spread over the window.
+ * @param {Point[]} points in the order of time, changed @param {number} most @param {number} windowMs
+ */
+export function thin(points, most, windowMs) {
+  const since = (points.at(-1)?.at ?? 0) - windowMs;
+  const kept = points.findIndex((point) => point.at >= since);
+  if (kept > 0) points.splice(0, kept);
+  while (points.length > most) {
+    let closest = 1;
+    for (let index = 2; index < points.length; index += 1) {
+      const gap = points[index].at - points[index - 1].at;
+      if (gap < points[closest].at - points[closest - 1].at) closest = index;
+    }
+    points.splice(closest - 1, 2, both(points[closest - 1], points[closest]));
+  }
 }
 
 function both(one, other) {

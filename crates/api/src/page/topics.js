@@ -10,6 +10,7 @@ export const TOPICS_MAX = 5_000;
 const POINTS_MAX = 90;
 /** Fields of a topic, over all its messages. */
 const FIELDS_MAX = 256;
+const HOUR_MS = 3_600_000;
 /** Characters of a payload that are kept to show. */
 const TEXT_CHARS_MAX = 1_024;
 
@@ -25,6 +26,7 @@ const TEXT_CHARS_MAX = 1_024;
  * @property {string | null} campo the field of the sparkline: the first that is a number
  * @property {import('./points.js').Point[]} points of that field
  * @property {import('./rhythm.js').Rhythm | null} rhythm
+ * @property {number} windowMs how long these go back
  * @property {boolean} isAsked whether its past was asked for
  */
 
@@ -67,7 +69,7 @@ export class Topics {
     const number = read.get(topic.campo)?.numero;
     if (typeof number === 'number') {
       points.fold(topic.points, 0, at, number);
-      topic.points = points.thin(topic.points, POINTS_MAX);
+      points.thin(topic.points, POINTS_MAX, topic.windowMs);
     }
     if (at >= topic.at) {
       const text = row.valor?.slice(0, TEXT_CHARS_MAX) ?? null;
@@ -83,7 +85,9 @@ export class Topics {
   remember(topic, serie) {
     const past = points.ofSeries(serie);
     const seenSince = topic.points[0]?.at ?? Infinity;
-    topic.points = points.thin([...past.filter((point) => point.at < seenSince), ...topic.points], POINTS_MAX);
+    topic.points = [...past.filter((point) => point.at < seenSince), ...topic.points];
+    topic.windowMs = Date.parse(serie.ate) - Date.parse(serie.desde);
+    points.thin(topic.points, POINTS_MAX, topic.windowMs);
     const known = rhythm.ofSeries(serie.pontos, topic.at);
     if (known !== null && (topic.rhythm === null || known.n > topic.rhythm.n)) topic.rhythm = known;
   }
@@ -102,7 +106,7 @@ export class Topics {
     }
     const topic = {
       name, text: null, format: undefined, id: 0, at: 0, count: 0, fields: new Map(), campo: null, points: [],
-      rhythm: null, isAsked: false,
+      windowMs: HOUR_MS, rhythm: null, isAsked: false,
     };
     this.byName.set(name, topic);
     return topic;

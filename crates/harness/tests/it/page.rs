@@ -46,8 +46,8 @@ async fn follows(browser: &Browser, api: &Api, topic: &str) -> Result {
     // Before it follows, it shows what is there when it looks.
     browser.holds("!document.getElementById('feed-note').textContent.includes('…')").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    post(&api.url(), &json!({"topico": topic, "valor": "4711"})).await?;
-    browser.reads("#list", "4711").await
+    post(&api.url(), &json!({"topico": topic, "valor": "chegou agora"})).await?;
+    browser.reads("#list", "chegou agora").await
 }
 
 /// Nothing was refused by the policy, no script failed, and nobody else was asked for anything.
@@ -289,7 +289,7 @@ async fn the_way_from_the_broker_is_told() -> Result {
     browser.reads("[data-step=subscriber]", "Nada à espera").await?;
     browser.reads("#headline", "Tudo certo").await?;
     system.broker.kill()?;
-    browser.reads("#headline", "O assinante não tem ligação com o broker").await?;
+    browser.reads("#headline", "O subscriber não tem ligação com o broker").await?;
     system.broker.restart().await?;
     browser.reads("#headline", "Tudo certo").await?;
     assert!(mosquitto::installed());

@@ -1,6 +1,6 @@
 // The page's pure modules, asked in the browser that runs them: gives a list of what is not as it should be.
 
-const load = (name) => import(`/pagina/${name}.js`);
+const load = (name) => import(`/assets/${name}.js`);
 const [{ fields, number }, { Parser }, rhythm, points, { isMatch }, { judge, current }, { choose, inUnits }, { fileName }] =
   await Promise.all(['fields', 'sse', 'rhythm', 'points', 'topics', 'health', 'i18n', 'export'].map(load));
 
@@ -56,9 +56,12 @@ const made = [];
 for (const [moment, value] of [[0, 1], [59_999, 3], [60_000, 5], [30_000, 2]]) points.fold(made, 60_000, moment, value);
 same('fold', made, [{ at: 0, n: 3, mean: 2, min: 1, max: 3 }, { at: 60_000, n: 1, mean: 5, min: 5, max: 5 }]);
 const many = [];
-for (let index = 0; index < 1_001; index += 1) points.fold(many, 0, index, index);
-const thinned = points.thin(many, 1_000);
-same('thin', [thinned.length, points.total(thinned).n, points.total(thinned).mean], [751, 1_001, 500]);
+for (let index = 0; index < 1_001; index += 1) points.fold(many, 0, index * 10, index);
+points.thin(many, 400, 1e9);
+const gaps = many.slice(1).map((point, index) => point.at - many[index].at);
+same('thin', [many.length, points.total(many).n, Math.max(...gaps) <= 60], [400, 1_001, true]);
+points.thin(many, 400, 5_000);
+same('window', many[0].at >= 5_000, true);
 same('columns', points.columns(made, 30_000), [[0, 30, 60], [3, null, 5], [1, null, 5], [2, null, 5]]);
 same('line', [points.line(made, 100, 20), points.line([], 1, 1)], ['M0.0 20.0L100.0 0.0', '']);
 same('huge', points.line([{ at: 0, mean: -1.7e308 }, { at: 1, mean: 1.7e308 }], 10, 10), 'M0.0 10.0L10.0 0.0');

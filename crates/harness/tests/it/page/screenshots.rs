@@ -47,7 +47,7 @@ async fn screenshots_are_written_where_they_are_wanted() -> Result {
             browser.reads("#list", "estufa/1").await?;
             browser.run("document.querySelector('.topic').click()", json!([])).await?;
             browser.reads("#chart-summary", "leituras").await?;
-            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(45)).await;
             take(browser, screen, name).await?;
         }
         take(&desk, Screen { is_dark: true, ..DESKTOP }, "busy-dark").await
@@ -61,8 +61,17 @@ async fn screenshots_are_written_where_they_are_wanted() -> Result {
     phone.reads("#headline", "broker").await?;
     take(&phone, Screen { is_dark: false, ..PHONE }, "broker-lost-phone").await?;
     broker.restart().await?;
+    desk.reads("[data-step=broker]", "Ligado").await?;
     if let Some(disk) = &disk {
         disk.fill()?;
+        // It shows with the first message that finds no room.
+        let full = async || {
+            Ok(post(&api.url(), &json!({"topico": "oficina/câmera", "valor": "x".repeat(100_000)}))
+                .await
+                .err()
+                .map(drop))
+        };
+        harness::eventually("the disk is full", harness::PATIENCE, full).await?;
         desk.reads("#headline", "disco está cheio").await?;
         take(&desk, DESKTOP, "disk-full").await?;
         disk.free()?;
@@ -116,7 +125,7 @@ async fn take(browser: &Browser, screen: Screen, name: &str) -> Result {
     browser.picture(&path).await?;
     browser.screen(screen).await?;
     let mut pngquant = Command::new("pngquant");
-    pngquant.args(["--force", "--speed=1", "--strip", "--nofs", "--ext=.png", "32"]).arg(&path);
+    pngquant.args(["--force", "--speed=1", "--strip", "--nofs", "--ext=.png", "64"]).arg(&path);
     ensure!(pngquant.status().is_ok_and(|status| status.success()), "pngquant is not installed");
     let bytes = std::fs::metadata(&path)?.len();
     ensure!(bytes <= BYTES_MAX, "{} has {bytes} bytes", path.display());
