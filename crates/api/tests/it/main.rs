@@ -13,6 +13,7 @@ mod idempotency;
 mod ledger;
 mod limits;
 mod metrics;
+mod page;
 mod post;
 #[cfg(target_os = "linux")] // it reads a process's memory from /proc
 mod pressure;
