@@ -108,6 +108,9 @@ pub struct Config {
     /// Who may ask
     #[command(flatten)]
     pub access: AccessSettings,
+    /// Where people find Metabase, for a link on the live page
+    #[arg(long, env = "METABASE_LINK", value_name = "URL", value_parser = link)]
+    pub metabase_link: Option<String>,
 }
 
 impl Default for Config {
@@ -128,6 +131,7 @@ impl Default for Config {
             api_live_readers_max: 1000,
             api_live_heartbeat: Duration::from_secs(15),
             access: AccessSettings::default(),
+            metabase_link: None,
         }
     }
 }
@@ -197,6 +201,15 @@ fn body_bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A browser follows it: nothing but the web.
+fn link(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest.filter(|rest| rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected http://… or https://…, such as http://localhost:3000".to_owned()),
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
@@ -224,6 +237,16 @@ mod tests {
         };
         assert_eq!((readers(1000, 1024), readers(1000, 1023), readers(5, 1024)), (1000, 999, 5));
         assert_eq!((readers(1000, 1), readers(1000, 25), readers(1000, 26)), (1, 1, 2));
+    }
+
+    #[test]
+    fn a_link_leads_to_the_web_alone() {
+        for text in ["http://localhost:3000", "https://metabase.example/a?b#c", "http://[::1]:3000"] {
+            assert_eq!(link(text).as_deref(), Ok(text));
+        }
+        for text in ["", "localhost:3000", "javascript:alert(1)", "http://", "https:///a", "file:///etc/passwd"] {
+            assert!(link(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! - [`server`]: where it listens; `service::http`: connections, their number and their end
 //! - `router`: every route, limit and layer; `observe` logs, `access` asks for tokens, `error` speaks HTTP
 //! - `dados`: `POST` and `GET /dados`; `topics`: `/topicos`; `series`: `/series`; `producers`: `/produtores`;
-//!   `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
+//!   `page`: `/`, the live page; `health`: `/healthz`, `/readyz`; `metrics`: `/metrics`; `query`: what all query strings have in common;
 //!   `negotiate`: in which form an answer is wanted; `csv`: what answers as CSV have in common;
 //!   `etag`: whether a client has it already; `openapi`: `/openapi.json`, `/docs`, with `asset`: files in the program
 //! - `live`: `GET /dados/ao-vivo`, new rows as they come
@@ -37,6 +37,7 @@ mod metrics;
 mod negotiate;
 mod observe;
 mod openapi;
+mod page;
 mod producers;
 pub mod projector;
 mod query;
@@ -65,7 +66,9 @@ use crate::dados::export::Exports;
 use crate::limits::Memory;
 use crate::live::Live;
 use crate::metrics::{Commits, Deliveries, Levels, Projections};
+use crate::page::Page;
 use crate::producers::totals::Ledger;
+use crate::producers::vitals::Vitals;
 use crate::router::App;
 
 /// How long the writer may take to store what it was handed, once no request can come any more.
@@ -109,9 +112,19 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     };
     let metrics = Arc::new(metrics::metrics(&commits, &projections, &deliveries, levels));
     let body_bytes_max = config.api_body_bytes_max;
-    let exports = Exports::new();
-    let app =
-        App { ingest, projection, live, reader: reader.clone(), exports, ledger, memory, metrics, body_bytes_max };
+    let app = App {
+        ingest,
+        projection,
+        live,
+        reader: reader.clone(),
+        exports: Exports::new(),
+        ledger,
+        vitals: Vitals::default(),
+        memory,
+        metrics,
+        body_bytes_max,
+        page: Page::new(config.metabase_link.as_deref()),
+    };
     let router = router::router(app, gate.clone(), tls.is_some());
     let mut watching =
         tasks.spawn(token_file::watch(access.api_tokens_file.clone(), access.tokens()?, gate, closing.clone()));

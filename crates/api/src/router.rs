@@ -27,12 +27,13 @@ use crate::ingest::Ingest;
 use crate::limits::Memory;
 use crate::live::{self, Live};
 use crate::producers::totals::Ledger;
+use crate::producers::vitals::Vitals;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
 use crate::series::get as series;
 use crate::store::Reader;
 use crate::topics::get as topics;
-use crate::{error, health, metrics, observe, openapi, reproject};
+use crate::{error, health, metrics, observe, openapi, page, reproject};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -42,9 +43,11 @@ pub(crate) struct App {
     pub(crate) reader: Reader,
     pub(crate) exports: Exports,
     pub(crate) ledger: Ledger,
+    pub(crate) vitals: Vitals,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) body_bytes_max: usize,
+    pub(crate) page: page::Page,
 }
 
 /// The longest path with its query, and the most headers. Beyond 64 KiB of them all, or 100, hyper answers by itself.
@@ -66,6 +69,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))
         .routes(routes!(openapi::get::openapi))
+        .route("/", get(page::index))
+        .route("/assets/{*file}", get(page::file))
         .route("/docs", get(openapi::page::page))
         .route("/docs/{file}", get(openapi::page::part))
 }

@@ -23,7 +23,7 @@ pub mod whole;
 pub use dado::{Dado, Inseridos};
 pub use novo::{Formato, NovoDado, Valor};
 pub use problem::Problem;
-pub use produtor::{Produtor, Relato};
+pub use produtor::{Estado, Produtor, Relato};
 pub use serie::{Ponto, Serie};
 pub use timestamp::Timestamp;
 pub use topico::{Campo, Topico};

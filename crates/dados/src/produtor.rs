@@ -4,13 +4,19 @@
 //! quarantine, or damaged; until then it waits at the producer. So at any time
 //! `recebidas = armazenadas + quarentena + danificadas + esperando`, and whatever is missing from that sum shows.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
 
 /// The longest name of a producer, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// The longest text of a fault, in characters.
+pub const FAULT_CHARS_MAX: usize = 500;
 
 /// What a producer knows of itself, as `PUT /produtores/{uuid}` takes it.
 ///
@@ -42,6 +48,51 @@ pub struct Relato {
         schema(max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", examples("estufa"))
     )]
     pub nome: Option<String>,
+    /// Absent where a producer has nothing to say of it.
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Option::is_none")]
+    pub estado: Option<Estado>,
+}
+
+/// serde would take an array of the fields' values for an object.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Estado>, D::Error> {
+    struct Object;
+    impl<'de> Visitor<'de> for Object {
+        type Value = Option<Estado>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or null")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Option<Estado>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<Estado>, A::Error> {
+            Estado::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Object)
+}
+
+/// How a producer is at the moment of its report. It changes nothing in the ledger; pages show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Estado {
+    /// Whether it is connected to its broker.
+    pub conectado: bool,
+    /// Why messages do not come, where they do not: for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 500, examples("not authorized")))]
+    pub falha: Option<String>,
+    /// What waits in its spool and quarantine, in bytes.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(examples(0)))]
+    pub spool_bytes: u64,
+    /// The most that these may be.
+    #[serde(deserialize_with = "crate::whole::required")]
+    #[cfg_attr(feature = "openapi", schema(examples(1073741824)))]
+    pub spool_bytes_max: u64,
 }
 
 /// One producer's ledger, as `GET /produtores` shows it.
@@ -82,4 +133,7 @@ pub struct Produtor {
     /// When the API last heard of it.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub visto_em: Option<Timestamp>,
+    /// As last reported since the API was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estado: Option<Estado>,
 }

@@ -152,6 +152,13 @@ impl Status {
         }
     }
 
+    /// Whether the broker is connected, and why messages do not come or are not kept, where that is so.
+    pub(crate) fn intake(&self) -> (bool, Option<String>) {
+        let parts = self.parts();
+        let fault = parts.broker_fault.as_ref().or(parts.subscription_faults.first()).or(parts.spool_fault.as_ref());
+        (parts.connected, fault.cloned())
+    }
+
     /// An API that is away does not make the subscriber unready: it takes messages and keeps them.
     fn report(&self) -> Report {
         let usage = self.gauge.usage();

@@ -12,7 +12,7 @@ const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 /// Writes it anew.
 const WRITE: &str = "PONTE_WRITE_OPENAPI";
 /// What is for people and their browsers, and described nowhere.
-const UNDESCRIBED: [&str; 2] = ["/docs", "/docs/{file}"];
+const UNDESCRIBED: [&str; 4] = ["/", "/assets/{*file}", "/docs", "/docs/{file}"];
 
 fn operations() -> Vec<(String, String, Value)> {
     let document: Value = serde_json::from_str(&document()).unwrap();

@@ -29,7 +29,7 @@ pub(crate) const LIMIT_MAX: u32 = 1000;
 pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Json<Vec<Produtor>>, Error> {
     let limit = limit(text.as_deref().unwrap_or_default())?;
     let kept = app.reader.producers(limit).await?;
-    Ok(Json(kept.into_iter().map(Kept::ledger).collect()))
+    Ok(Json(kept.into_iter().map(Kept::ledger).map(|ledger| app.vitals.of(ledger)).collect()))
 }
 
 /// Read one producer's ledger
@@ -48,7 +48,7 @@ pub(crate) async fn one(
 ) -> Result<Json<Produtor>, Error> {
     let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
     let kept = app.reader.producer(uuid).await?.ok_or_else(|| Error::no_producer(uuid))?;
-    Ok(Json(kept.ledger()))
+    Ok(Json(app.vitals.of(kept.ledger())))
 }
 
 /// Reads the query string.

@@ -4,8 +4,10 @@
 //! - [`report`]: from bytes to a valid report, or to the place of the first fault
 //! - [`get`]: the handlers of `GET`
 //! - [`totals`]: what is said of all producers together
+//! - [`vitals`]: how each was at its last report
 
 pub(crate) mod get;
 pub(crate) mod put;
 mod report;
 pub(crate) mod totals;
+pub(crate) mod vitals;

@@ -41,8 +41,10 @@ pub(crate) async fn report(
     }
     let mut held = app.memory.reserve();
     let body = body::collect(body, &mut held, report::BYTES_MAX).await.map_err(too_large)?;
-    let report = report::parse(uuid, &body)?;
-    Ok(Json(app.ingest.report(report).await?.ledger()))
+    let (report, estado) = report::parse(uuid, &body)?;
+    let ledger = app.ingest.report(report).await?.ledger();
+    app.vitals.told(uuid, estado.clone());
+    Ok(Json(Produtor { estado, ..ledger }))
 }
 
 /// The limit of a report is its own, and no setting.

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::str;
 
-use dados::Relato;
-use dados::produtor::NAME_BYTES_MAX;
+use dados::produtor::{FAULT_CHARS_MAX, NAME_BYTES_MAX};
 use dados::whole::Whole;
+use dados::{Estado, Relato};
 use uuid::Uuid;
 
 use crate::dados::fault::{Fault, Kind, Shape, diagnose};
@@ -22,7 +22,7 @@ const SHAPE: Shape = Shape {
 };
 
 /// Reads the report of the producer `uuid`.
-pub(super) fn parse(uuid: Uuid, body: &[u8]) -> Result<Report, Fault> {
+pub(super) fn parse(uuid: Uuid, body: &[u8]) -> Result<(Report, Option<Estado>), Fault> {
     let text = str::from_utf8(body)
         .map_err(|error| Fault::new(Kind::Syntax, "the body is not UTF-8").at(body, error.valid_up_to()))?;
     let wrong = |error| diagnose(text, error, &SHAPE).in_body(text, text);
@@ -34,10 +34,13 @@ pub(super) fn parse(uuid: Uuid, body: &[u8]) -> Result<Report, Fault> {
     valid(uuid, relato).ok_or_else(|| wrong(None))
 }
 
-fn valid(uuid: Uuid, relato: Relato) -> Option<Report> {
-    let Relato { recebidas, confirmadas, quarentena, danificadas, nome: name } = relato;
+fn valid(uuid: Uuid, relato: Relato) -> Option<(Report, Option<Estado>)> {
+    let Relato { recebidas, confirmadas, quarentena, danificadas, nome: name, estado } = relato;
     let count = |number: u64| i64::try_from(number).ok();
-    let is_sound = confirmadas <= recebidas && name.as_deref().is_none_or(|name| check_name(name).is_none());
+    let fault = estado.as_ref().and_then(|estado| estado.falha.as_deref());
+    let is_sound = confirmadas <= recebidas
+        && name.as_deref().is_none_or(|name| check_name(name).is_none())
+        && fault.is_none_or(|fault| check_fault(fault).is_none());
     let report = Report {
         uuid,
         received: count(recebidas)?,
@@ -46,7 +49,7 @@ fn valid(uuid: Uuid, relato: Relato) -> Option<Report> {
         damaged: count(danificadas)?,
         name,
     };
-    is_sound.then_some(report)
+    is_sound.then_some((report, estado))
 }
 
 /// What is wrong with one field, for the client.
@@ -60,7 +63,11 @@ fn check_field(name: &str, raw: &str) -> Option<Cow<'static, str>> {
             Ok(nome) => check_name(&nome?),
             Err(_) => Some("nome is a text".into()),
         },
-        _ => Some("unknown field; there are recebidas, confirmadas, quarentena, danificadas and nome".into()),
+        "estado" => match serde_json::from_str::<Option<Estado>>(raw) {
+            Ok(estado) => check_fault(&estado?.falha?),
+            Err(_) => Some(r#"expected {"conectado": true, "spool_bytes": 0, "spool_bytes_max": 9}, and falha"#.into()),
+        },
+        _ => Some("unknown field; there are recebidas, confirmadas, quarentena, danificadas, nome and estado".into()),
     }
 }
 
@@ -74,6 +81,10 @@ fn check_name(name: &str) -> Option<Cow<'static, str>> {
     }
 }
 
+fn check_fault(fault: &str) -> Option<Cow<'static, str>> {
+    (fault.chars().count() > FAULT_CHARS_MAX).then(|| format!("falha has at most {FAULT_CHARS_MAX} characters").into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,9 +93,24 @@ mod tests {
     fn a_sound_report_is_read() {
         let body =
             r#" {"recebidas": 9223372036854775807, "confirmadas": 2, "quarentena": 1, "danificadas": 0, "nome": "é"}"#;
-        let report = parse(Uuid::nil(), body.as_bytes()).unwrap();
+        let (report, estado) = parse(Uuid::nil(), body.as_bytes()).unwrap();
+        assert_eq!(estado, None);
         assert_eq!((report.received, report.confirmed, report.quarantined, report.damaged), (i64::MAX, 2, 1, 0));
         assert_eq!(report.name.as_deref(), Some("é"));
+    }
+
+    #[test]
+    fn a_report_may_say_how_its_producer_is() {
+        let report = |falha: &str| {
+            let ledger = r#""recebidas":1,"confirmadas":1,"quarentena":0,"danificadas":0"#;
+            let estado = format!(r#"{{"conectado":false,"falha":"{falha}","spool_bytes":1,"spool_bytes_max":2}}"#);
+            parse(Uuid::nil(), format!(r#"{{{ledger},"estado":{estado}}}"#).as_bytes())
+        };
+        let (_, estado) = report("not authorized").unwrap();
+        let falha = Some("not authorized".to_owned());
+        assert_eq!(estado, Some(Estado { conectado: false, falha, spool_bytes: 1, spool_bytes_max: 2 }));
+        let fault = report(&"x".repeat(FAULT_CHARS_MAX + 1)).unwrap_err();
+        assert_eq!((fault.kind, fault.field.as_deref()), (Kind::Content, Some("estado")));
     }
 
     #[test]
@@ -102,6 +128,7 @@ mod tests {
             ("9", "9223372036854775808", Kind::Content, Some("recebidas"), 14),
             ("8", "10", Kind::Content, Some("confirmadas"), 30),
             ("quarentena", "quarantena", Kind::Content, Some("quarantena"), 45),
+            ("\"x\"", "null,\"estado\":{\"conectado\":1}", Kind::Content, Some("estado"), 84),
             ("\"x\"", "5", Kind::Content, Some("nome"), 70),
             ("\"x\"", "\"a\\nb\"", Kind::Content, Some("nome"), 70),
             ("\"x\"", &format!("\"{long}\""), Kind::Content, Some("nome"), 70),

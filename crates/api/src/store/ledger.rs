@@ -74,6 +74,7 @@ impl Kept {
             ultima_sequencia: count(self.last_sequence),
             primeira_vez: self.first_seen,
             visto_em: self.last_seen,
+            estado: None,
         }
     }
 }

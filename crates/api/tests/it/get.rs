@@ -144,7 +144,7 @@ async fn what_is_not_there_is_a_problem() {
         ("/dados?formato=xml", 400, Some("formato")),
         ("/dados?ordem=valor", 400, Some("ordem")),
         ("/dados?desde=ontem", 400, Some("desde")),
-        ("/dados?desde=2026-11-23&ate=2026-11-22", 400, Some("desde")),
+        ("/dados?desde=2026-11-23&ate=2026-11-22", 422, Some("desde")),
         ("/dados?cursor=abc", 400, Some("cursor")),
         ("/dados?pagina=2", 400, Some("pagina")),
         ("/nada", 404, None),

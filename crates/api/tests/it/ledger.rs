@@ -1,7 +1,7 @@
 //! The ledger: what a producer received is stored, in quarantine, damaged or waiting, and what is not shows.
 
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
-use dados::{Produtor, Relato};
+use dados::{Estado, Produtor, Relato};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
@@ -20,7 +20,7 @@ async fn store(app: &App, producer: Uuid, first: u64, last: u64) {
 }
 
 fn relato(recebidas: u64, confirmadas: u64, quarentena: u64, danificadas: u64) -> Relato {
-    Relato { recebidas, confirmadas, quarentena, danificadas, nome: None }
+    Relato { recebidas, confirmadas, quarentena, danificadas, ..Relato::default() }
 }
 
 async fn report(app: &App, producer: Uuid, relato: &Relato) -> Produtor {
@@ -199,4 +199,16 @@ async fn what_is_not_there_or_not_asked_for_well_is_a_problem() {
         assert_eq!(response.headers()["allow"], allow);
         assert_eq!(problem(response).await.status, 405);
     }
+}
+
+#[tokio::test]
+async fn how_a_producer_is_shows_until_it_says_otherwise() {
+    let app = spawn_app().await;
+    let falha = Some("not authorized".to_owned());
+    let estado = Estado { conectado: false, falha, spool_bytes: 5, spool_bytes_max: 9 };
+    let said = report(&app, A, &Relato { estado: Some(estado.clone()), ..relato(5, 3, 0, 0) }).await;
+    assert_eq!(said.estado.as_ref(), Some(&estado));
+    assert_eq!(list(&app).await[0].estado, Some(estado));
+    let said = report(&app, A, &relato(5, 3, 0, 0)).await;
+    assert_eq!((said.estado, said.recebidas), (None, 5), "an older producer says nothing of it");
 }

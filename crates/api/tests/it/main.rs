@@ -17,6 +17,7 @@ mod limits;
 mod live;
 mod metrics;
 mod openapi;
+mod page;
 mod post;
 #[cfg(target_os = "linux")] // it reads a process's memory from /proc
 mod pressure;

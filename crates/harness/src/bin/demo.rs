@@ -168,5 +168,5 @@ async fn announce(api: &str, database: &Path, broker: Option<&Broker>, token: &C
     if let Some(Err(_)) = seen {
         eprintln!("no message has come yet");
     }
-    eprintln!("database {}; Ctrl-C ends it all\n\n    curl '{api}/dados?limite=5'\n", database.display());
+    eprintln!("database {}; Ctrl-C ends it all\n\n    {api}\n    curl '{api}/dados?limite=5'\n", database.display());
 }

@@ -13,6 +13,7 @@ mod idle;
 mod ledger;
 mod metabase;
 mod outage;
+mod page;
 mod protocol;
 mod quarantine;
 mod session;

@@ -159,7 +159,7 @@ impl Forwarder {
     async fn next_batch(&mut self) -> io::Result<Batch> {
         self.report_if_due().await;
         while self.queue.is_empty() {
-            let due = self.report_due();
+            let due = self.report_check();
             tokio::select! {
                 frame = self.reader.next() => self.queue.push(frame?),
                 () = sleep_until(due.into()) => self.report_if_due().await,

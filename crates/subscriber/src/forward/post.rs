@@ -114,8 +114,13 @@ impl Client {
 
     /// Tells the API what a producer knows of itself, and gives its ledger; else the fault.
     pub(super) async fn report(&self, producer: Uuid, relato: &Relato) -> Result<Produtor, String> {
-        let request = self.http.put(self.of_producer(producer)).json(relato);
-        ledger(request.send().await.map_err(|error| causes(&error))?, producer).await
+        let put = async |relato: &Relato| self.http.put(self.of_producer(producer)).json(relato).send().await;
+        let mut answer = put(relato).await;
+        // An API from before there was `estado` refuses what it does not know.
+        if relato.estado.is_some() && answer.as_ref().is_ok_and(|it| it.status() == StatusCode::UNPROCESSABLE_ENTITY) {
+            answer = put(&Relato { estado: None, ..relato.clone() }).await;
+        }
+        ledger(answer.map_err(|error| causes(&error))?, producer).await
     }
 
     fn of_producer(&self, producer: Uuid) -> Url {

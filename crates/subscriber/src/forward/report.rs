@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dados::Relato;
+use dados::produtor::FAULT_CHARS_MAX;
+use dados::{Estado, Relato};
 use tracing::error;
 
 use super::Forwarder;
@@ -17,6 +18,11 @@ impl Forwarder {
     /// waits for it would not wait.
     pub(super) fn report_due(&self) -> Instant {
         self.reported_at + if self.relato() == self.reported { HEARTBEAT_EVERY } else { REPORT_EVERY }
+    }
+
+    /// When to look again whether a report is due: how the broker is changes without a message.
+    pub(super) fn report_check(&self) -> Instant {
+        self.report_due().min(Instant::now() + REPORT_EVERY)
     }
 
     /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
@@ -51,6 +57,13 @@ impl Forwarder {
 
     fn relato(&self) -> Relato {
         let usage = self.gauge.usage();
+        let (conectado, falha) = self.status.intake();
+        let estado = Estado {
+            conectado,
+            falha: falha.map(|fault| fault.chars().take(FAULT_CHARS_MAX).collect()),
+            spool_bytes: usage.bytes,
+            spool_bytes_max: usage.bytes_max,
+        };
         let Progress { base, acked, quarantined, damaged, .. } = usage.progress;
         Relato {
             recebidas: usage.next_sequence - 1 - base,
@@ -58,6 +71,7 @@ impl Forwarder {
             quarentena: quarantined,
             danificadas: damaged,
             nome: self.name.clone(),
+            estado: Some(estado),
         }
     }
 }

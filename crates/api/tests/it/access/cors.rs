@@ -14,7 +14,7 @@ async fn nobody_is_let_in_unless_named() {
     assert!(!answer.headers().keys().any(|name| name.as_str().starts_with("access-control")));
     let ask = app.client.request(Method::OPTIONS, app.url("/dados")).header("origin", ORIGIN);
     let answer = ask.header("access-control-request-method", "POST").send().await.unwrap();
-    assert_eq!(answer.status(), 405, "{answer:?}");
+    assert_eq!(answer.status(), 204, "{answer:?}");
     assert!(!answer.headers().contains_key("access-control-allow-origin"));
 }
 
@@ -55,7 +55,7 @@ async fn a_named_site_asks_with_a_token_and_reads_the_answer() {
             let other = app.get("/dados").bearer_auth(READ).header("origin", "https://evil.example");
             let other = other.send().await.unwrap();
             assert!(!other.headers().contains_key("access-control-allow-origin"));
-            assert_eq!(other.headers()["vary"], "Origin");
+            assert!(other.headers().get_all("vary").iter().any(|vary| vary == "Origin"), "{other:?}");
         }
     }
 }
