@@ -1,5 +1,7 @@
 //! A subscriber and an API that asks for a token, over TLS: a wrong token holds everything up and loses nothing.
 
+use std::path::Path;
+
 use harness::binaries::binaries;
 use harness::broker::mosquitto::Options;
 use harness::certs::Certs;
@@ -9,21 +11,26 @@ use harness::{PATIENCE, eventually};
 
 use super::{Result, broker, numbers};
 
+/// The file that [`token`] makes, in the API's folder.
+pub(crate) const TOKENS: &str = "tokens";
+
+/// A new token of an API that runs in `dir`.
+pub(crate) fn token(dir: &Path, name: &str, scope: &str) -> Result<String> {
+    let args = ["token", "new", "--name", name, "--scope", scope, "--file", TOKENS];
+    let (code, output) = run(&binaries()?.api, dir, &args, &[])?;
+    assert_eq!(code, 0, "{output}");
+    Ok(output.lines().next().unwrap_or_default().to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_then_the_right_one_over_tls_and_nothing_is_lost() -> Result {
     let Some((broker, dir)) = broker(Options::default()).await? else { return Ok(()) };
-    let token = |name: &str, scope: &str| -> Result<String> {
-        let args = ["token", "new", "--name", name, "--scope", scope, "--file", "tokens"];
-        let (code, output) = run(&binaries()?.api, dir.path(), &args, &[])?;
-        assert_eq!(code, 0, "{output}");
-        Ok(output.lines().next().unwrap_or_default().to_owned())
-    };
-    let (write, read) = (token("subscriber", "write")?, token("reader", "read")?);
+    let (write, read) = (token(dir.path(), "subscriber", "write")?, token(dir.path(), "reader", "read")?);
     let certs = Certs::create(&dir.path().join("certs"))?;
-    let text = |path: &std::path::Path| path.display().to_string();
+    let text = |path: &Path| path.display().to_string();
     let (ca, cert, key) = (text(&certs.ca), text(&certs.server_cert), text(&certs.server_key));
     let settings =
-        [("API_TOKENS_FILE", "tokens"), ("API_TLS_CERT_FILE", cert.as_str()), ("API_TLS_KEY_FILE", key.as_str())];
+        [("API_TOKENS_FILE", TOKENS), ("API_TLS_CERT_FILE", cert.as_str()), ("API_TLS_KEY_FILE", key.as_str())];
     let mut api = Api::prepare(dir.path(), &settings)?;
     api.launch()?;
     let base = format!("https://localhost:{}", api.addr().port());

@@ -2,8 +2,8 @@
 
 mod browser;
 mod screenshots;
-mod stand_in;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dados::Timestamp;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::browser::{Browser, DESKTOP, PHONE, Screen};
-use self::stand_in::StandIn;
+use super::access::{TOKENS, token};
 use super::{Result, System};
 
 /// Posts messages, oldest first.
@@ -43,23 +43,35 @@ async fn page(screen: Screen, rows: &Value) -> Result<Option<(Browser, Api, Temp
 
 /// Waits until what is stored shows without a reload.
 async fn follows(browser: &Browser, api: &Api, topic: &str) -> Result {
-    // Before it follows, it shows what is there when it looks.
-    browser.holds("!document.getElementById('feed-note').textContent.includes('…')").await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    following(browser).await?;
     post(&api.url(), &json!({"topico": topic, "valor": "chegou agora"})).await?;
     browser.reads("#list", "chegou agora").await
 }
 
+/// Before it follows, it shows what is there when it looks.
+async fn following(browser: &Browser) -> Result {
+    browser.holds("!document.getElementById('feed-note').textContent.includes('…')").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(())
+}
+
 /// Nothing was refused by the policy, no script failed, and nobody else was asked for anything.
 async fn assert_clean(browser: &Browser, own: &str) -> Result {
+    asked_of(browser, own).await.map(drop)
+}
+
+/// The same; gives what was asked for.
+async fn asked_of(browser: &Browser, own: &str) -> Result<BTreeSet<String>> {
     let complaints: Vec<_> =
         browser.complaints().await?.into_iter().filter(|(source, _)| source != "network").collect();
     assert_eq!(complaints, []);
+    let addresses = browser.addresses().await?;
+    let is_own = |address: &str| address.strip_prefix(own).is_some_and(|path| path.starts_with('/'));
     let foreign: Vec<_> =
-        browser.hosts().await?.into_iter().filter(|host| host != own && !host.starts_with("data:")).collect();
-    assert_eq!(foreign, Vec::<String>::new());
+        addresses.iter().filter(|address| !is_own(address) && !address.starts_with("data:")).collect();
+    assert_eq!(foreign, Vec::<&String>::new());
     assert_eq!(browser.run(OVERFLOW, json!([])).await?, json!([]), "nothing is wider than the screen");
-    Ok(())
+    Ok(addresses)
 }
 
 /// What sticks out of the screen to the right, where anything makes the page scroll sideways.
@@ -242,16 +254,23 @@ const FOCUS: &str = "
 async fn a_token_is_asked_for_kept_in_the_tab_and_never_in_an_address() -> Result {
     let Some(browser) = Browser::start(DESKTOP).await? else { return Ok(()) };
     let dir = tempfile::tempdir()?;
-    let api = Api::start(dir.path()).await?;
-    post(&api.url(), &json!([message("casa/sala", 21.5, 1_000)])).await?;
-    let stand_in = StandIn::start(&api.url()).await?;
-    browser.open(&format!("http://{}", stand_in.addr)).await?;
+    let (reader, writer) = (token(dir.path(), "leitor", "read")?, token(dir.path(), "bancada", "read+write")?);
+    let api = Api::start_with(dir.path(), &[("API_TOKENS_FILE", TOKENS)]).await?;
+    let insert = async |topic: &str, value: &str| {
+        let request = reqwest::Client::new().post(format!("{}/dados", api.url())).bearer_auth(&writer);
+        request.json(&json!({"topico": topic, "valor": value})).send().await?.error_for_status()?;
+        anyhow::Ok(())
+    };
+    insert("casa/sala", "21.5").await?;
+    browser.open(&api.url()).await?;
     browser.reads("#token-title", "Esta API pede um token").await?;
     browser.type_into("#token-input", "wrong\u{e007}").await?;
     browser.reads("#token-wrong", "não vale").await?;
-    browser.type_into("#token-input", &format!("{}\u{e007}", stand_in::READER)).await?;
+    browser.type_into("#token-input", &format!("{}\u{e007}", reader)).await?;
     browser.reads("#list", "casa/sala").await?;
-    follows(&browser, &api, "ao/vivo").await?;
+    following(&browser).await?;
+    insert("ao/vivo", "chegou agora").await?;
+    browser.reads("#list", "chegou agora").await?;
     browser.type_into("[name=valor]", "5\u{e007}").await?;
     browser.reads("#insert-result", "Este token só pode ler").await?;
     // An export goes with the token: what is saved is what was fetched.
@@ -268,13 +287,14 @@ async fn a_token_is_asked_for_kept_in_the_tab_and_never_in_an_address() -> Resul
     browser.press("\u{e00c}").await?;
     browser.reads("#headline", "Esta API pede um token").await?;
     browser.click("#give-token").await?;
-    browser.type_into("#token-input", &format!("{}\u{e007}", stand_in::WRITER)).await?;
+    browser.type_into("#token-input", &format!("{}\u{e007}", writer)).await?;
     browser.type_into("[name=valor]", "6\u{e007}").await?;
     browser.reads("#insert-result", "Guardado").await?;
-    let asked = stand_in.asked.lock().expect("no holder panics").clone();
-    let tokens = ["wrong", stand_in::READER, stand_in::WRITER];
-    assert!(!asked.iter().any(|uri| tokens.iter().any(|token| uri.contains(token))), "{asked:?}");
-    assert_clean(&browser, &format!("http://{}", stand_in.addr)).await
+    let asked = asked_of(&browser, &api.url()).await?;
+    assert!(asked.iter().any(|address| address.contains("/dados/ao-vivo")), "{asked:?}");
+    let tokens = ["wrong", &*reader, &*writer];
+    assert!(!asked.iter().any(|address| tokens.iter().any(|token| address.contains(token))), "{asked:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,18 +149,18 @@ impl Browser {
         Ok(entries.as_array().into_iter().flatten().map(|it| (text(it, "source"), text(it, "message"))).collect())
     }
 
-    /// The hosts that were asked for something since this was last called.
-    pub(super) async fn hosts(&self) -> Result<BTreeSet<String>> {
+    /// What was asked for since this was last called.
+    pub(super) async fn addresses(&self) -> Result<BTreeSet<String>> {
         let entries = self.ask(Method::POST, "/se/log", json!({"type": "performance"})).await?;
-        let mut hosts = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
         for entry in entries.as_array().into_iter().flatten() {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap_or_default())?;
             if event["message"]["method"] == "Network.requestWillBeSent" {
                 let url = event["message"]["params"]["request"]["url"].as_str().unwrap_or_default();
-                hosts.insert(url.split('/').take(3).collect::<Vec<_>>().join("/"));
+                addresses.insert(url.to_owned());
             }
         }
-        Ok(hosts)
+        Ok(addresses)
     }
 
     /// A picture of the whole page, however long.
