@@ -88,3 +88,15 @@ fn both_readmes_have_the_same_commands_and_headings() -> Result {
     assert_eq!(outline("README.md")?, outline("README.pt-BR.md")?);
     Ok(())
 }
+
+/// Version 1 of Compose knows no other form than these two.
+#[test]
+fn compose_takes_settings_as_both_of_its_versions_do() -> Result {
+    let text = fs::read_to_string(repository().join("docker-compose.yml"))?;
+    for expression in text.split("${").skip(1).filter_map(|rest| rest.split('}').next()) {
+        let name = expression.split_once(":-").map_or(expression, |(name, _)| name);
+        let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        assert!(!name.is_empty() && name.bytes().all(is_name), "${{{expression}}}");
+    }
+    Ok(())
+}
