@@ -16,6 +16,7 @@ mod outage;
 mod page;
 mod protocol;
 mod quarantine;
+mod readme;
 mod session;
 mod startup;
 mod tls;
