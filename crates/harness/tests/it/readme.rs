@@ -62,6 +62,7 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result {
         let words: Vec<_> = line.split(' ').collect();
         match words[0] {
             "curl" => asks(&system, line)?,
+            "sqlite3" => migrates(&system, line).await?,
             "ponte-subscriber" => {
                 let (code, output) = system.subscriber.run(&words[1..])?;
                 ensure!(code == 0, "{line}: {code}\n{output}");
@@ -110,6 +111,28 @@ fn asks(system: &System, line: &str) -> Result {
     } else {
         ensure!(status.success(), "{line}: {status}\n{said}{why}");
     }
+    Ok(())
+}
+
+/// A database as the course's script makes it, in a folder of its own, and its rows on their way into the API.
+async fn migrates(system: &System, line: &str) -> Result {
+    let dir = system.dir.path().join("course");
+    std::fs::create_dir(&dir)?;
+    let table = "create table dados (id integer primary key autoincrement, valor text,
+                     timestamp datetime default current_timestamp);
+                 insert into dados (valor) values ('21.5'), ('it''s \"hot\"'), (null)";
+    rusqlite::Connection::open(dir.join("dados.db"))?.execute_batch(table)?;
+    if !Command::new("sqlite3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        harness::skipped("sqlite3 is not installed");
+        return Ok(());
+    }
+    let before = system.api.rows().all().await?.len();
+    let here = line.replace(API, &system.api.addr().to_string()).replace("curl ", "curl -sS --fail-with-body ");
+    let Output { status, stdout, stderr } = shell(&here, &dir, &[])?;
+    let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    ensure!(status.success(), "{line}: {status}\n{said}");
+    let rows = system.api.rows().all().await?;
+    ensure!(rows.len() == before + 3, "{} rows of {}: {said}", rows.len() - before, 3);
     Ok(())
 }
 
