@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use dados::Timestamp;
@@ -63,6 +64,10 @@ impl Part {
             }
             Err(TryLockError::Error(error)) => return Err(cannot(&path, &error)),
         }
+        // It may have become somebody's backup since it was opened.
+        if !is_named(&file, &path) {
+            return Err(cannot(&path, &io::ErrorKind::AlreadyExists.into()));
+        }
         let part = Self { path, file };
         part.remove_journal();
         part.file.set_len(0).map_err(|error| cannot(&part.path, &error))?;
@@ -108,6 +113,12 @@ fn name(target: &Path, now: Timestamp) -> PathBuf {
     target.join(format!("dados-{day}T{}Z.db", &time[.."032145".len()]))
 }
 
+/// Whether the path still leads to this file.
+fn is_named(file: &File, path: &Path) -> bool {
+    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().ok().map(place) == fs::metadata(path).ok().map(place)
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
@@ -133,6 +144,18 @@ fn failed(error: &StoreError, target: &Path) -> Fatal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_renamed_is_not_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, whole) = (dir.path().join("a.db.part"), dir.path().join("a.db"));
+        let file = File::create(&part).unwrap();
+        assert!(is_named(&file, &part));
+        fs::rename(&part, &whole).unwrap();
+        assert!(!is_named(&file, &part) && is_named(&file, &whole));
+        File::create(&part).unwrap();
+        assert!(!is_named(&file, &part));
+    }
 
     #[test]
     fn a_folder_gets_a_file_named_after_the_time() {
