@@ -10,8 +10,8 @@ use flate2::read::GzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::etag;
 use crate::store::Failure;
+use crate::{etag, negotiate};
 
 /// Bytes of the hash that name a state of a file.
 const ETAG_BYTES: usize = 12;
@@ -71,12 +71,11 @@ fn unpack(packed: &[u8]) -> std::io::Result<Vec<u8>> {
 fn takes_gzip(header: &str) -> bool {
     let weight = |wanted: &str| {
         header.split(',').find_map(|coding| {
-            let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-            let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f64>().ok()).unwrap_or(0.0);
-            name.trim().eq_ignore_ascii_case(wanted).then_some(weight)
+            let mut parts = coding.split(';');
+            parts.next().is_some_and(|name| name.trim().eq_ignore_ascii_case(wanted)).then(|| negotiate::weight(parts))
         })
     };
-    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0)
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn closeness(range: &str, format: Format) -> Option<Closeness> {
 }
 
 /// `q` from 0 to 1, with at most three decimals (§12.4.2). What is no weight wants nothing.
-fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
+pub(crate) fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
     let said = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("q").then(|| value.trim())

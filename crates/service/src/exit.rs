@@ -1,6 +1,7 @@
 //! Which exit code says what: the codes of BSD's sysexits.h.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// Why a program ends with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,21 @@ pub enum Exit {
     Io = 74,
     /// `EX_TEMPFAIL`: another process holds the spool or the database.
     Locked = 75,
+}
+
+impl From<&io::Error> for Exit {
+    /// For a directory or file of ours: a person can mend where it lies, or the disk fails.
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::StorageFull => Self::CantCreate,
+            _ => Self::Io,
+        }
+    }
 }
 
 /// One line for the operator and the exit code that goes with it.

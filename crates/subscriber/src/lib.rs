@@ -20,7 +20,6 @@ pub mod session;
 pub mod spool;
 pub mod status;
 
-use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -131,15 +130,7 @@ pub fn unfit_spool(error: OpenError) -> Fatal {
     let exit = match &error {
         OpenError::Locked { .. } => Exit::Locked,
         OpenError::Foreign { .. } | OpenError::Version { .. } => Exit::Data,
-        OpenError::Io { error, .. } => match error.kind() {
-            ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::NotFound
-            | ErrorKind::NotADirectory
-            | ErrorKind::AlreadyExists
-            | ErrorKind::StorageFull => Exit::CantCreate,
-            _ => Exit::Io,
-        },
+        OpenError::Io { error, .. } => error.into(),
     };
     Fatal::new(exit, format_args!("SPOOL_DIR: {error}"))
 }

@@ -44,7 +44,7 @@ mod unsynced;
 mod write;
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -122,8 +122,15 @@ async fn make(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
 }
 
 /// The database, its log and what goes with them.
-pub(super) fn files(path: &Path) -> Vec<std::path::PathBuf> {
-    ["", "-wal", "-shm", ".lock"].iter().map(|ending| inspect::beside(path, ending)).collect()
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    ["", "-wal", "-shm", ".lock"].iter().map(|ending| beside(path, ending)).collect()
+}
+
+/// `dados.db` → `dados.db-wal`, beside the file that a symbolic link leads to.
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
+    path.push(ending);
+    path.into()
 }
 
 pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::Finding;
-use crate::Exit;
 
 /// This directory, or the nearest above it that is there.
 pub fn existing(dir: &Path) -> PathBuf {
@@ -23,7 +22,7 @@ pub fn unwritable(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
 /// What a write to `path` that failed means.
 pub fn failed(subject: &str, path: &Path, error: &io::Error) -> Finding {
     let place = path.display();
-    let finding = |what: String| Finding::fail(exit(error), subject, what);
+    let finding = |what: String| Finding::fail(error.into(), subject, what);
     match error.kind() {
         ErrorKind::PermissionDenied => finding(format!("{place} cannot be written: {}", who(path))).note(format!(
             "give it to that user (sudo chown -R {} {place}), or run the program as its owner",
@@ -39,19 +38,6 @@ pub fn failed(subject: &str, path: &Path, error: &io::Error) -> Finding {
             .note("move that file away, or name another directory"),
         ErrorKind::NotFound => finding(format!("{place} is not there")).note("make it, or name another place"),
         _ => finding(format!("{place} cannot be written: {error}")).note("the disk may be failing: see dmesg"),
-    }
-}
-
-/// The code that a program ends with where it cannot go on for this.
-fn exit(error: &io::Error) -> Exit {
-    match error.kind() {
-        ErrorKind::PermissionDenied
-        | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::NotFound
-        | ErrorKind::NotADirectory
-        | ErrorKind::AlreadyExists
-        | ErrorKind::StorageFull => Exit::CantCreate,
-        _ => Exit::Io,
     }
 }
 
@@ -73,6 +59,7 @@ fn user() -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Exit;
     use crate::doctor::Level;
 
     #[test]

@@ -2,6 +2,7 @@
 
 use sqlx::SqliteConnection;
 
+use super::projection::set_cursor;
 use super::write::Writer;
 use super::{by_time, by_topic};
 use crate::store::{Indexed, StoreError};
@@ -57,20 +58,15 @@ async fn step(conn: &mut SqliteConnection, rows_max: i64) -> Result<Indexed, sql
     let Some(until) = until else { return Ok(at.indexed()) };
     if topics_until < until {
         by_topic::step(conn, topics_until, until).await?;
-        at.topics_until = set(conn, by_topic::NAME, until).await?;
+        set_cursor(conn, by_topic::NAME, until).await?;
+        at.topics_until = until;
     }
     if times_until < until {
         by_time::step(conn, times_until, until).await?;
-        at.times_until = set(conn, by_time::NAME, until).await?;
+        set_cursor(conn, by_time::NAME, until).await?;
+        at.times_until = until;
     }
     Ok(at.indexed())
-}
-
-async fn set(conn: &mut SqliteConnection, name: &str, until: i64) -> Result<i64, sqlx::Error> {
-    let sql = "insert into projecoes (nome, ultimo_id) values (?, ?)
-               on conflict (nome) do update set ultimo_id = excluded.ultimo_id";
-    sqlx::query(sql).bind(name).bind(until).execute(conn).await?;
-    Ok(until)
 }
 
 pub(super) async fn progress(conn: &mut SqliteConnection) -> Result<Progress, sqlx::Error> {

@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dados::Timestamp;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::adopt::MIGRATOR;
-use super::{code, open_error, primary_code};
+use super::{beside, code, open_error, primary_code};
 use crate::store::inspection::{Inspection, Rows, Soundness, per_day};
 use crate::store::{Location, OpenError};
 
@@ -46,13 +46,6 @@ pub(crate) async fn inspect(location: &Location) -> Result<Option<Inspection>, O
     }
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     Ok(Some(Inspection { is_wal, version, version_newest, soundness, bytes: bytes(path) + bytes(&log), rows }))
-}
-
-/// `dados.db` → `dados.db-wal`, beside the file that a symbolic link leads to.
-pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
-    path.push(ending);
-    path.into()
 }
 
 /// By the file's header: byte 18 is the version that writes it, and 2 is WAL.

@@ -1,8 +1,9 @@
 //! One API a database: a lock file beside it, held as long as the database is open.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::beside;
 use crate::store::OpenError;
 
 /// Held by the process that owns the database; the system releases it however the process ends.
@@ -15,7 +16,7 @@ pub(super) struct OwnerLock {
 
 impl OwnerLock {
     pub(super) fn acquire(database: &Path) -> Result<Self, OpenError> {
-        let path = lock_path(database);
+        let path = beside(database, ".lock");
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -31,14 +32,7 @@ impl OwnerLock {
 
     /// Whether another process owns the database, without making the lock file.
     pub(super) fn is_held(database: &Path) -> bool {
-        File::open(lock_path(database))
+        File::open(beside(database, ".lock"))
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
-}
-
-/// `dados.db` → `dados.db.lock`, beside the file that a symbolic link leads to.
-fn lock_path(database: &Path) -> PathBuf {
-    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
-    path.push(".lock");
-    path.into()
 }

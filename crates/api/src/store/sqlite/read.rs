@@ -9,7 +9,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{selection, store_error};
+use super::{beside, selection, store_error};
 use crate::store::{Page, Selection, StoreError};
 
 /// How long a read may wait for a connection.
@@ -42,11 +42,7 @@ struct Files {
 
 impl Files {
     fn new(database: &Path) -> Self {
-        // SQLite puts the log beside the file that a symbolic link leads to.
-        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
-        let mut log = database.clone().into_os_string();
-        log.push("-wal");
-        Self { database, log: log.into() }
+        Self { database: beside(database, ""), log: beside(database, "-wal") }
     }
 }
 

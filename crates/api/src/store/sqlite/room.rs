@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::beside;
 
 /// Room for a large batch. A failed transaction leaves a log that has room for a page or two, so that to write one more
 /// page says nothing of a disk that is full.
@@ -10,7 +12,7 @@ const ROOM_BYTES: usize = 1 << 20;
 
 /// Fails if a file of [`ROOM_BYTES`] does not fit beside the database.
 pub(super) async fn check_room(database: &Path) -> io::Result<()> {
-    let path = probe_path(database);
+    let path = beside(database, ".probe");
     tokio::task::spawn_blocking(move || take_and_give_back(&path)).await?
 }
 
@@ -25,13 +27,6 @@ fn take_and_give_back(path: &Path) -> io::Result<()> {
     // If it stays, the next one takes its place.
     let _ = fs::remove_file(path);
     written
-}
-
-/// `dados.db` → `dados.db.probe`, beside the file that a symbolic link leads to.
-fn probe_path(database: &Path) -> PathBuf {
-    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into_os_string();
-    path.push(".probe");
-    path.into()
 }
 
 #[cfg(test)]
