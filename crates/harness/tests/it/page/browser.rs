@@ -136,10 +136,18 @@ impl Browser {
         self.ask(Method::POST, "/actions", json!({"actions": [keyboard]})).await.map(drop)
     }
 
+    /// The page may draw a list anew between finding and acting: then the element that was found is gone, nothing was
+    /// done to it, and it is looked for again.
     async fn element(&self, css: &str, act: &str, body: Value) -> Result {
-        let found = self.ask(Method::POST, "/element", json!({"using": "css selector", "value": css})).await?;
-        let id = found[ELEMENT].as_str().with_context(|| format!("no element {css}"))?;
-        self.ask(Method::POST, &format!("/element/{id}/{act}"), body).await.map(drop)
+        let probe = async || {
+            let found = self.ask(Method::POST, "/element", json!({"using": "css selector", "value": css})).await?;
+            let id = found[ELEMENT].as_str().with_context(|| format!("no element {css}"))?;
+            match self.ask(Method::POST, &format!("/element/{id}/{act}"), body.clone()).await {
+                Err(error) if error.to_string().contains("stale element") => Ok(None),
+                acted => acted.map(Some),
+            }
+        };
+        eventually(&format!("{act} at {css}"), PATIENCE, probe).await.map(drop)
     }
 
     /// What the browser has complained of since it was last asked: its source and words.
