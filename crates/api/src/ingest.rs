@@ -212,7 +212,9 @@ impl Task {
     async fn do_aside(&mut self, work: Work) {
         let started = Instant::now();
         work(&mut self.writer).await;
-        self.share.work_took(started.elapsed());
+        let elapsed = started.elapsed();
+        debug!(elapsed_us = elapsed.as_micros(), "work aside");
+        self.share.work_took(elapsed);
         self.logged(aside::WORK_BYTES).await;
     }
 

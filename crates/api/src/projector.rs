@@ -17,7 +17,7 @@ mod step;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -46,10 +46,16 @@ const RETRY: Duration = Duration::from_secs(2);
 const STRETCH_ROWS: usize = 4096;
 /// Messages that are worth a stretch while others come.
 const STRETCH_ROWS_WORTH: usize = 256;
-/// Readings that a step adds, about, while messages come: a batch may wait for it, a millisecond,
+/// Readings that a step adds, about, while messages come: a batch may wait for it, not quite a millisecond,
 const STEP_READINGS_BUSY: usize = 256;
 /// and while none do.
 const STEP_READINGS_IDLE: usize = 4096;
+/// While messages come, it rests after a step for so many times as long as that took, so that no message waits for two,
+const REST_TIMES: u32 = 8;
+/// and no longer than this,
+const REST_MAX: Duration = Duration::from_millis(50);
+/// unless so many messages wait: then it would not keep up.
+const REST_LAG_MAX: i64 = 65_536;
 
 /// Why messages were not taken up.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +166,8 @@ impl Projector {
             let Some(Stretch { steps, to, messages, losses }) = made else { break };
             let readings: usize = steps.iter().map(|step| step.readings.len()).sum();
             let steps_count = steps.len();
-            let (added, following) = tokio::join!(self.add(steps, road.generation), self.make(to.clone(), road));
+            let lag = road.last_id.min(self.newest_id()) - to.last_id;
+            let (added, following) = tokio::join!(self.add(steps, road.generation, lag), self.make(to.clone(), road));
             added?;
             debug!(until_id = to.last_id, messages, readings, steps_count, ?road.generation, "projected");
             match &mut self.at {
@@ -182,9 +189,13 @@ impl Projector {
     }
 
     /// Hands the steps to the writer, one after the other: between two of them, batches have their turn.
-    async fn add(&self, steps: Vec<Step>, generation: Generation) -> Result<(), AsideError> {
+    async fn add(&self, steps: Vec<Step>, generation: Generation, lag: i64) -> Result<(), AsideError> {
         for step in steps {
+            let began = Instant::now();
             self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await })).await?;
+            if self.is_busy() && lag <= REST_LAG_MAX {
+                tokio::time::sleep(REST_MAX.min(began.elapsed() * REST_TIMES)).await;
+            }
         }
         Ok(())
     }

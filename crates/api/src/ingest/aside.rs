@@ -15,7 +15,7 @@ pub(super) const QUEUE_MAX: usize = 4;
 const BATCHES_SHARE: u32 = 24;
 /// The load is measured over so long.
 pub(super) const WINDOW: Duration = Duration::from_millis(50);
-/// It is load when batches have more than one in so many parts of the time.
+/// It is heavy when batches have more than one in so many parts of the time.
 const LOADED_PARTS: u32 = 2;
 /// What a piece of work writes into the log, about.
 pub(super) const WORK_BYTES: u64 = 128 << 10;
@@ -52,6 +52,17 @@ impl Ingest {
     }
 }
 
+/// How much of the writer's time batches have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Load {
+    #[default]
+    None,
+    /// A batch comes now and then, and would wait for work that is long.
+    Light,
+    /// Batches have more than one in [`LOADED_PARTS`].
+    Heavy,
+}
+
 /// Who has had how much of the writer's time. A moment is the time since some begin.
 #[derive(Debug, Default)]
 pub(super) struct Share {
@@ -60,8 +71,8 @@ pub(super) struct Share {
     /// When the window began that the load is measured over, and what batches have had of it.
     began: Duration,
     busy: Duration,
-    /// Whether batches had much of the last whole window.
-    is_loaded: bool,
+    /// What batches had of the last whole window.
+    load: Load,
 }
 
 impl Share {
@@ -85,13 +96,22 @@ impl Share {
     /// Whether work may begin while nobody waits: under load somebody will before it ends.
     pub(super) fn may_begin(&mut self, now: Duration) -> bool {
         self.look(now);
-        !self.is_loaded || self.is_owed()
+        self.load != Load::Heavy || self.is_owed()
+    }
+
+    /// As it was in the last window.
+    pub(super) fn load(&self) -> Load {
+        self.load
     }
 
     fn look(&mut self, now: Duration) {
         let length = now.saturating_sub(self.began);
         if length >= WINDOW {
-            self.is_loaded = self.busy * LOADED_PARTS > length;
+            self.load = match self.busy {
+                Duration::ZERO => Load::None,
+                busy if busy * LOADED_PARTS > length => Load::Heavy,
+                _ => Load::Light,
+            };
             (self.began, self.busy) = (now, Duration::ZERO);
         }
     }
@@ -137,6 +157,10 @@ mod tests {
             share.work_took(MS / 2);
             now += MS * 2 / 3;
         }
+        assert_eq!(share.load(), Load::Light);
+        share.look(now + WINDOW);
+        share.look(now + WINDOW * 2);
+        assert_eq!(share.load(), Load::None);
     }
 
     #[test]

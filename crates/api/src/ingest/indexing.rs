@@ -1,14 +1,18 @@
 //! When the indexes of topics and of time take up rows: after the answers, and never so long that a batch waits for much of it.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use super::Task;
+use super::aside::Load;
 use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
 /// What a row takes in the index, about.
 const ENTRY_BYTES: u64 = 32;
+/// Under a light load a step is so many times smaller: a millisecond or two.
+const LIGHT_PARTS: u64 = 8;
 
 /// What the index has not taken up, counted by ids, and when to take up more of it.
 #[derive(Debug, Default)]
@@ -70,9 +74,13 @@ impl Task {
 
     /// One step. It changes nothing for anyone who reads or writes, and so its failure is nobody's: it is tried again.
     pub(super) async fn index(&mut self) {
-        let result = self.writer.index().await;
+        // Each step writes a page of most topics: a large one costs less in all, and a small one delays nobody.
+        let rows_max = if self.share.load() == Load::Light { STEP_ROWS / LIGHT_PARTS } else { STEP_ROWS };
+        let began = Instant::now();
+        let result = self.writer.index(rows_max).await;
+        debug!(rows_max, elapsed_us = began.elapsed().as_micros(), "step of the indexes");
         self.take(result);
-        self.logged(STEP_ROWS * ENTRY_BYTES).await;
+        self.logged(rows_max * ENTRY_BYTES).await;
     }
 
     /// A commit succeeded.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -10,10 +11,11 @@ use tracing::{debug, info, warn};
 use super::Task;
 use crate::store::{Checkpointer, Log, StoreError};
 
-/// What goes into the log before it is copied, about: SQLite's own thousand pages.
-const COPY_EVERY_BYTES: u64 = 4 << 20;
-/// A log of so many pages is copied to its end while nobody writes: 16 MiB, where a page has 4 KiB.
-const LOG_PAGES_MAX: u64 = 4096;
+/// What goes into the log before it is copied, about: four times SQLite's own thousand pages. A copy syncs twice, and the
+/// syncs of spool and commits wait behind those.
+const COPY_EVERY_BYTES: u64 = 16 << 20;
+/// A log of so many pages is copied to its end while nobody writes: 32 MiB, where a page has 4 KiB.
+const LOG_PAGES_MAX: u64 = 8192;
 /// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
 const TRANSACTION_BYTES: u64 = 12 << 10;
 
@@ -35,11 +37,11 @@ impl Tidings {
     }
 
     /// A failed copy has lost nothing: the log is as durable as the database. It is tried again when more is written.
-    fn copied(&self, result: Result<Log, StoreError>) -> Option<Log> {
+    fn copied(&self, began: Instant, result: Result<Log, StoreError>) -> Option<Log> {
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Ok(log) => {
-                debug!(pages = log.pages, copied = log.copied, "log copied");
+                debug!(pages = log.pages, copied = log.copied, elapsed_us = began.elapsed().as_micros(), "log copied");
                 if was_failing {
                     info!("the log is copied into the database again");
                 }
@@ -68,7 +70,8 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
             continue;
         }
         tidings.written_bytes.store(0, Ordering::Relaxed);
-        if let Some(log) = tidings.copied(checkpointer.checkpoint().await) {
+        let began = Instant::now();
+        if let Some(log) = tidings.copied(began, checkpointer.checkpoint().await) {
             tidings.is_long.store(log.pages >= LOG_PAGES_MAX, Ordering::Relaxed);
         }
     }
@@ -82,7 +85,8 @@ impl Task {
         let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if self.tidings.is_long.load(Ordering::Relaxed) {
             // The other has just copied nearly all of it. Where a reader is in the way of both, this is soon given up.
-            self.tidings.copied(self.writer.checkpoint().await);
+            let began = Instant::now();
+            self.tidings.copied(began, self.writer.checkpoint().await);
             self.tidings.is_long.store(false, Ordering::Relaxed);
         } else if written >= COPY_EVERY_BYTES {
             self.tidings.due.notify_one();

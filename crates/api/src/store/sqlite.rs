@@ -9,7 +9,7 @@
 //! - [`topics`]: the topics with their fields
 //! - [`series`]: one field over time
 //! - [`checkpoint`]: the log's way into the database
-//! - [`projection`]: readings, lists and roll-ups, a step at a time; [`rebuild`]: all of it anew
+//! - [`projection`]: readings, lists and roll-ups, by [`step`]s; [`rebuild`]: all of it anew
 //! - [`retention`]: what is too old goes
 //! - [`mod@unsynced`]: transactions of what can be made anew
 //! - [`producers`]: the ledger
@@ -39,6 +39,7 @@ mod scan;
 mod selection;
 mod sequence;
 mod series;
+mod step;
 mod topics;
 mod unsynced;
 mod write;

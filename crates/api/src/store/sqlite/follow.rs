@@ -34,13 +34,10 @@ impl Writer {
         self.settle(session, result).await
     }
 
-    /// Takes up the next [`STEP_ROWS`] rows, or as many as there are, in a transaction of its own; fewer where they are
-    /// of many topics. On an error nothing has changed.
-    pub(crate) async fn index(&mut self) -> Result<Indexed, StoreError> {
-        self.index_rows(STEP_ROWS.cast_signed()).await
-    }
-
-    pub(super) async fn index_rows(&mut self, rows_max: i64) -> Result<Indexed, StoreError> {
+    /// Takes up at most so many of the next rows in a transaction of its own; fewer where they are of many topics. On an
+    /// error nothing has changed.
+    pub(crate) async fn index(&mut self, rows_max: u64) -> Result<Indexed, StoreError> {
+        let rows_max = rows_max.try_into().unwrap_or(i64::MAX);
         self.unsynced(async |tx| step(tx, rows_max).await).await
     }
 }

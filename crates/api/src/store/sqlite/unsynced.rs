@@ -5,6 +5,10 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::write::Writer;
 use crate::store::StoreError;
 
+/// What begins such a transaction, and what ends it.
+pub(super) const BEGIN: &str = "pragma synchronous = normal; begin immediate";
+pub(super) const END: &str = "commit; pragma synchronous = full";
+
 impl Writer {
     /// Has the work done in a transaction of its own that does not wait for the disk; on an error nothing has changed.
     pub(super) async fn unsynced<T>(
@@ -24,7 +28,7 @@ pub(super) async fn unsynced<T>(
     conn: &mut SqliteConnection,
     work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
 ) -> Result<T, sqlx::Error> {
-    let mut tx = conn.begin_with("pragma synchronous = normal; begin immediate").await?;
+    let mut tx = conn.begin_with(BEGIN).await?;
     let done = work(&mut tx).await?;
     tx.commit().await?;
     sqlx::query("pragma synchronous = full").execute(conn).await?;

@@ -5,6 +5,7 @@ use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::sqlite::follow::STEP_ROWS;
 use crate::store::sqlite::{Writer, adopt};
 use crate::store::{Batch, Filter, Indexed, Origin, Reader, Row, Selection, StoreError, Wanted, connect};
 
@@ -87,19 +88,19 @@ async fn a_step_that_fails_half_way_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, reader) = connect(&url(&dir), 1).await.unwrap();
     writer.write(&[&batch(9)], Timestamp::now()).await.unwrap();
-    writer.index_rows(4).await.unwrap();
+    writer.index(4).await.unwrap();
     // The entries are written by then.
     sqlx::raw_sql("create temp trigger refuse before update on projecoes begin select raise(abort, 'no'); end")
         .execute(writer.connection().await.unwrap())
         .await
         .unwrap();
-    assert!(matches!(writer.index_rows(4).await, Err(StoreError::Unexpected(_))));
+    assert!(matches!(writer.index(4).await, Err(StoreError::Unexpected(_))));
     assert_eq!(writer.indexed().await.unwrap(), Indexed { last_id: 4, newest_id: 9 });
     let entries = sqlx::query_scalar("select count(*) from dados_por_topico");
     let entries: i64 = entries.fetch_one(writer.connection().await.unwrap()).await.unwrap();
     assert_eq!(entries, 4);
     assert_eq!(walk(&reader, "a", 2).await, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
-    assert_eq!(writer.index().await.unwrap(), Indexed { last_id: 9, newest_id: 9 });
+    assert_eq!(writer.index(STEP_ROWS).await.unwrap(), Indexed { last_id: 9, newest_id: 9 });
     assert_eq!(walk(&reader, "a", 2).await, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
 }
 
@@ -120,7 +121,7 @@ async fn rows_of_many_topics_are_taken_up_in_smaller_steps() {
     for steps_rows in [0, 2, 3, 4, 4] {
         assert_eq!(writer.indexed().await.unwrap().last_id, steps_rows * STEP_TOPICS);
         assert_eq!(walk(&reader, "casa/7", 9).await, [7 + 2 * STEP_TOPICS, 7]);
-        writer.index().await.unwrap();
+        writer.index(STEP_ROWS).await.unwrap();
     }
 }
 
@@ -140,7 +141,7 @@ async fn a_database_of_the_schema_before_is_exact_at_once_and_catches_up() {
     for last_id in [0, 2, 5, 6, 6] {
         assert_eq!(writer.indexed().await.unwrap(), Indexed { last_id, newest_id: 6 });
         assert_eq!((walk(&reader, "a", 1).await, walk(&reader, "b", 1).await), (vec![6, 1], vec![3]));
-        writer.index_rows(2).await.unwrap();
+        writer.index(2).await.unwrap();
     }
 }
 
@@ -149,7 +150,7 @@ async fn what_the_triggers_cannot_see_is_never_shown_wrongly() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, reader) = connect(&url(&dir), 1).await.unwrap();
     writer.write(&[&batch(3)], Timestamp::now()).await.unwrap();
-    writer.index().await.unwrap();
+    writer.index(STEP_ROWS).await.unwrap();
     // `replace` deletes without the trigger.
     execute(&mut writer, "replace into dados (id, topico) values (2, ?1)", None, Some("b")).await;
     assert_eq!((walk(&reader, "a", 9).await, walk(&reader, "b", 9).await), (vec![3, 1], vec![]));
@@ -159,7 +160,7 @@ async fn what_the_triggers_cannot_see_is_never_shown_wrongly() {
     let others = "insert into dados (topico) with recursive number (n) as
                       (select 1 union all select n + 1 from number where n < 9) select ?1 from number where ?2 is null";
     execute(&mut writer, others, None, None).await;
-    writer.index().await.unwrap();
+    writer.index(STEP_ROWS).await.unwrap();
     for limit in [1, 2, 9] {
         assert_eq!(walk(&reader, "+", limit).await, [3, 2, 1]);
     }
@@ -167,6 +168,6 @@ async fn what_the_triggers_cannot_see_is_never_shown_wrongly() {
     // As if nothing had ever been taken up.
     execute(&mut writer, "delete from projecoes where ?1 is null", None, None).await;
     assert_eq!(walk(&reader, "b", 9).await, [2]);
-    assert_eq!(writer.index().await.unwrap().last_id, 3);
+    assert_eq!(writer.index(STEP_ROWS).await.unwrap().last_id, 3);
     assert_eq!(walk(&reader, "a", 9).await, [3, 1]);
 }

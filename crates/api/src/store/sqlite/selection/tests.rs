@@ -48,7 +48,7 @@ enum Edit {
     Store(Vec<Known>),
     /// A row comes in with an id far beyond the others.
     Jump(Known),
-    Step(i64),
+    Step(u64),
     /// By the row's place in the table, counted from the newest.
     Delete(usize),
     DeleteNewest(usize),
@@ -78,7 +78,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         5 => prop::collection::vec(known(), 1..12).prop_map(Edit::Store),
         2 => known().prop_map(Edit::Jump),
-        4 => (1..12i64).prop_map(Edit::Step),
+        4 => (1..12u64).prop_map(Edit::Step),
         1 => (0..30usize).prop_map(Edit::Delete),
         1 => (1..9usize).prop_map(Edit::DeleteNewest),
         2 => (0..30usize, known()).prop_map(|(row, known)| Edit::Change(row, known)),
@@ -146,7 +146,7 @@ async fn apply(edit: Edit, writer: &mut Writer, model: &mut Model) {
         }
         Edit::Step(rows) => {
             let before = writer.indexed().await.unwrap();
-            let after = writer.index_rows(rows).await.unwrap();
+            let after = writer.index(rows).await.unwrap();
             let beyond = |cursor: i64| model.keys().filter(|id| **id > cursor).count();
             let taken = beyond(before.last_id).min(usize::try_from(rows).unwrap());
             assert_eq!(beyond(before.last_id) - beyond(after.last_id), taken);
