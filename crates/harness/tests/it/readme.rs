@@ -2,18 +2,28 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::binaries::binaries;
+use harness::broker::mosquitto::Options;
+use harness::certs::Certs;
+use harness::process::Process;
+use harness::rows::Rows;
 use harness::system::{Api, run};
 
 use super::{Result, System};
 
 const README: &str = include_str!("../../../../README.md");
-const COMPOSE: &str = include_str!("../../../../docker-compose.yml");
 const CARGO: &str = include_str!("../../../../.cargo/config.toml");
-/// Where the README has the API.
+const COMPOSE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker-compose.yml");
+/// The folder with what stands in for Docker.
+const STANDS_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readme");
+const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Where the README has the API, and the broker in the cloud.
 const API: &str = "localhost:8080";
+const CLOUD: &str = "-h abc123.s1.eu.hivemq.cloud -p 8883 --capath /etc/ssl/certs";
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How curl is told that a refusal is a failure, and that an endless answer has an end.
 const CURL: &str = "curl() { command curl -sS --fail-with-body --max-time 3 \"$@\"; }; ";
 /// curl's exit code for an answer that did not end in time.
@@ -30,10 +40,11 @@ fn is_transcript(block: &[&str]) -> bool {
     block.iter().any(|line| line.starts_with("$ "))
 }
 
-fn has_curl() -> bool {
-    let there = Command::new("curl").arg("--version").output().is_ok_and(|output| output.status.success());
+/// Whether a program is installed; where not, the test says so.
+fn has(program: &str) -> bool {
+    let there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
-        harness::skipped("curl is not installed");
+        harness::skipped(&format!("{program} is not installed"));
     }
     there
 }
@@ -41,28 +52,48 @@ fn has_curl() -> bool {
 /// Runs a line with a shell that has the programs and no settings but these.
 fn shell(line: &str, dir: &Path, variables: &[(&str, &str)]) -> Result<Output> {
     let programs = binaries()?.api.parent().context("a program has a folder")?.display().to_string();
-    let path = format!("{programs}:{}", std::env::var("PATH")?);
+    let path = format!("{STANDS_IN}:{programs}:{}", std::env::var("PATH")?);
     let mut command = Command::new("sh");
     command.current_dir(dir).env_clear().env("PATH", path).envs(variables.iter().copied()).args(["-c", line]);
     Ok(command.output()?)
 }
 
+/// The broker is as the one in the cloud: TLS and a password, as the README has them; the API's is beside it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_readme_does_what_it_says() -> Result {
-    let Some(system) = System::start(&[]).await? else { return Ok(()) };
-    if !has_curl() {
+    let certs_dir = tempfile::tempdir()?;
+    let certs = Certs::create(certs_dir.path())?;
+    let (ca, plain) = (certs.ca.display().to_string(), harness::free_addr()?);
+    let options = Options {
+        tls: Some((certs, false)),
+        login: Some((setting("HIVE_USER")?.to_owned(), setting("HIVE_PSWD")?.to_owned())),
+        extra: format!("listener {} 127.0.0.1\nallow_anonymous true\n", plain.port()),
+        ..Options::default()
+    };
+    let login =
+        [("HIVE_USER", setting("HIVE_USER")?), ("HIVE_PSWD", setting("HIVE_PSWD")?), ("MQTT_CA_FILE", ca.as_str())];
+    let Some(system) = System::with_broker(options, &login).await? else { return Ok(()) };
+    if !has("curl") || !has("docker-compose") {
         return Ok(());
     }
-    std::fs::write(
-        system.dir.path().join("readings.ndjson"),
-        "{\"valor\": 1}\n{\"valor\": 2, \"topico\": \"casa/luz\"}\n",
-    )?;
+    let dir = system.dir.path();
+    std::fs::write(dir.join("readings.ndjson"), "{\"valor\": 1}\n{\"valor\": 2, \"topico\": \"casa/luz\"}\n")?;
+    let [user, password, ca_file] = login.map(|(name, value)| format!("{name}={value}\n"));
+    let (broker, api, spool) = (system.broker.url(), system.api.url(), system.subscriber.spool());
+    let env = format!(
+        "BROKER_ADDR={broker}\n{user}{password}{ca_file}API_URL={api}\nSPOOL_DIR={}\nDATABASE_URL=sqlite:{}\n",
+        spool.display(),
+        system.api.database().display()
+    );
+    std::fs::write(dir.join(".env"), env)?;
     let mut tried = 0;
     for line in blocks().into_iter().filter(|block| !is_transcript(block)).flatten() {
         let words: Vec<_> = line.split(' ').collect();
         match words[0] {
             "curl" => asks(&system, line)?,
             "sqlite3" => migrates(&system, line).await?,
+            "mosquitto_pub" => publishes(&system, line, &ca).await?,
+            "docker" => contains(&system, line, plain.port()).await?,
             "ponte-subscriber" => {
                 let (code, output) = system.subscriber.run(&words[1..])?;
                 ensure!(code == 0, "{line}: {code}\n{output}");
@@ -71,25 +102,7 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result {
                 let (code, output) = system.subscriber.run(&["check"])?;
                 ensure!(code == 0, "{line}: {code}\n{output}");
             }
-            // These build for minutes, run for ever, or are what runs this: that they are there is all that is looked at.
-            "cargo" => ensure!(
-                matches!(words[1], "test" | "build") || CARGO.contains(&format!("\n{} = ", words[1])),
-                "{line}: no such command"
-            ),
-            // There need be no Docker: what is named is in its file.
-            "docker" => {
-                let exec = words.iter().skip_while(|word| **word != "exec").skip(1);
-                let service = exec.clone().find(|word| !word.starts_with('-'));
-                ensure!(
-                    service.is_none_or(|name| COMPOSE.contains(&format!("\n  {name}:\n"))),
-                    "{line}: no such service"
-                );
-                let profile = words.iter().skip_while(|word| **word != "--profile").nth(1);
-                ensure!(
-                    profile.is_none_or(|name| COMPOSE.contains(&format!("profiles: [{name}]"))),
-                    "{line}: no such profile"
-                );
-            }
+            "cargo" => builds(&words).with_context(|| line)?,
             _ => {
                 let name = line.split('=').next().unwrap_or_default();
                 ensure!(service::env_file::KNOWN.contains(&name), "{line}: neither a command nor a setting");
@@ -97,7 +110,121 @@ async fn every_command_of_the_readme_does_what_it_says() -> Result {
         }
         tried += 1;
     }
-    ensure!(tried > 20, "only {tried} commands were found");
+    ensure!(tried > 30, "only {tried} commands were found");
+    Ok(())
+}
+
+/// The value that the README gives to a setting.
+fn setting(name: &str) -> Result<&'static str> {
+    let value = blocks().into_iter().flatten().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.with_context(|| format!("the README has no {name}"))
+}
+
+/// A message to the broker in the cloud, which here is this system's, becomes a row.
+async fn publishes(system: &System, line: &str, ca: &str) -> Result {
+    ensure!(line.contains(CLOUD), "{line}: another broker");
+    let before = system.api.rows().values("casa/sala").await?.len();
+    let here = format!("-h localhost -p {} --cafile {ca}", system.broker.addr().port());
+    let Output { status, stderr, .. } = shell(&line.replace(CLOUD, &here), system.dir.path(), &[])?;
+    ensure!(status.success(), "{line}: {status}\n{}", String::from_utf8_lossy(&stderr));
+    arrived(system, before).await
+}
+
+/// One more message of the topic that the README publishes to, with its value.
+async fn arrived(system: &System, before: usize) -> Result {
+    let come = async || {
+        let values = system.api.rows().values("casa/sala").await?;
+        Ok((values.len() > before && values.iter().any(|value| value == "23.5")).then_some(()))
+    };
+    harness::eventually("the message", PATIENCE, come).await
+}
+
+/// A command for Docker: what is to run in a container does what it says; a copy that comes of it is a database.
+async fn contains(system: &System, line: &str, broker_port: u16) -> Result {
+    let before = system.api.rows().values("casa/sala").await?.len();
+    let port = broker_port.to_string();
+    let variables = [("COMPOSE_FILE_UNDER_TEST", COMPOSE_FILE), ("BROKER_PORT", port.as_str())];
+    let Output { status, stdout, stderr } = shell(line, system.dir.path(), &variables)?;
+    let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    ensure!(status.success(), "{line}: {status}\n{said}");
+    if line.contains("mosquitto_pub") {
+        arrived(system, before).await?;
+    }
+    if line.contains("token new") {
+        ensure!(said.contains("entry  subscriber:write:"), "{line}: {said}");
+    }
+    if let Some((_, file)) = line.split_once(" > ") {
+        let copy = rusqlite::Connection::open(system.dir.path().join(file))?;
+        let rows: i64 = copy.query_row("select count(*) from dados", [], |row| row.get(0))?;
+        ensure!(rows > 0, "{line}: a copy without rows");
+    }
+    Ok(())
+}
+
+/// A command for cargo, but for the building: that takes minutes, or is what runs this. `cargo demo` has a test of its own.
+fn builds(words: &[&str]) -> Result {
+    let programs = [
+        ("demo", env!("CARGO_BIN_EXE_demo")),
+        ("bench", env!("CARGO_BIN_EXE_bench")),
+        ("torture", env!("CARGO_BIN_EXE_torture")),
+    ];
+    match words[1] {
+        "test" => ensure!(words[2..] == ["--workspace"], "another test command"),
+        "build" => {
+            let manifests: String = std::fs::read_dir(CRATES)?
+                .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("Cargo.toml")).ok())
+                .collect();
+            for package in words.iter().skip_while(|word| **word != "-p").filter(|word| **word != "-p") {
+                ensure!(manifests.contains(&format!("\nname = \"{package}\"\n")), "there is no package {package}");
+            }
+        }
+        alias => {
+            let named = format!("\n{alias} = ");
+            let expansion =
+                CARGO.lines().find(|line| line.starts_with(&named[1..])).context("there is no such alias")?;
+            let (_, program) = programs
+                .into_iter()
+                .find(|(name, _)| expansion.contains(&format!("--bin {name} ")))
+                .context("it runs none of the programs")?;
+            let output = Command::new(program).args(&words[2..]).arg("--help").output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    Ok(())
+}
+
+/// `cargo demo` prints lines to try, and each does what it should; Ctrl-C ends all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_shows_what_it_promises() -> Result {
+    if !harness::broker::mosquitto::installed() || !has("curl") {
+        harness::skipped("mosquitto is not installed");
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    for variable in service::env_file::KNOWN {
+        command.env_remove(variable);
+    }
+    command.current_dir(dir.path()).args(["--dir", "data"]);
+    let mut demo = Process::start("demo", command, &dir.path().join("demo.log"))?;
+    let lines = async || {
+        ensure!(demo.is_running(), "it has ended:\n{}", demo.log());
+        let log = demo.log();
+        let curl = log.lines().find_map(|line| line.trim().strip_prefix("curl ").map(str::to_owned));
+        let publish = log.lines().find_map(|line| line.split_once("try: ").map(|(_, line)| line.to_owned()));
+        Ok(curl.zip(publish))
+    };
+    let (curl, publish) = harness::eventually("lines to try", PATIENCE, lines).await?;
+    let Output { status, stdout, .. } = shell(&format!("{CURL} curl {curl}"), dir.path(), &[])?;
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&stdout)?;
+    ensure!(status.success() && !rows.is_empty(), "{curl}: {status}, {} rows", rows.len());
+    let output = shell(&publish, dir.path(), &[])?;
+    ensure!(output.status.success(), "{publish}: {}", String::from_utf8_lossy(&output.stderr));
+    let url = curl.trim_matches('\'').split_once("/dados").context("the API's address")?.0;
+    Rows::new(url).stored_value("casa/teste", "42").await?;
+    demo.signal("INT")?;
+    ensure!(demo.wait(PATIENCE)?.code() == Some(0), "{}", demo.log());
+    ensure!(dir.path().join("data/dados.db").exists(), "it was to keep the database");
     Ok(())
 }
 
@@ -122,8 +249,7 @@ async fn migrates(system: &System, line: &str) -> Result {
                      timestamp datetime default current_timestamp);
                  insert into dados (valor) values ('21.5'), ('it''s \"hot\"'), (null)";
     rusqlite::Connection::open(dir.join("dados.db"))?.execute_batch(table)?;
-    if !Command::new("sqlite3").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        harness::skipped("sqlite3 is not installed");
+    if !has("sqlite3") {
         return Ok(());
     }
     let before = system.api.rows().all().await?.len();
@@ -139,7 +265,7 @@ async fn migrates(system: &System, line: &str) -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transcript_of_tokens_is_what_happens() -> Result {
     harness::install_tls();
-    if !has_curl() {
+    if !has("curl") {
         return Ok(());
     }
     let dir = tempfile::tempdir()?;
