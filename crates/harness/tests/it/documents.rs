@@ -100,3 +100,29 @@ fn compose_takes_settings_as_both_of_its_versions_do() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn links_of_the_readmes_lead_somewhere() -> Result {
+    // As GitHub names a heading's anchor.
+    let anchor = |heading: &str| -> String {
+        let kept = heading.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        kept.map(|char| if char == ' ' { '-' } else { char }).flat_map(char::to_lowercase).collect()
+    };
+    for name in ["README.md", "README.pt-BR.md"] {
+        let text = fs::read_to_string(repository().join(name))?;
+        let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+        let anchors: BTreeSet<_> = headings.map(anchor).collect();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let mut local = 0;
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let leads = match link.strip_prefix('#') {
+                Some(anchor) => anchors.contains(anchor),
+                None => repository().join(link).exists(),
+            };
+            assert!(leads, "{name}: {link}");
+            local += 1;
+        }
+        assert!(local > 20, "{name}: only {local} links were found");
+    }
+    Ok(())
+}
