@@ -274,3 +274,6 @@ const HOURS: Addition = Addition {
     width: 7,
     conflict: ROLL_UP,
 };
+
+#[cfg(test)]
+mod tests;
