@@ -123,32 +123,32 @@ fn setting(name: &str) -> Result<&'static str> {
 /// A message to the broker in the cloud, which here is this system's, becomes a row.
 async fn publishes(system: &System, line: &str, ca: &str) -> Result {
     ensure!(line.contains(CLOUD), "{line}: another broker");
-    let before = system.api.rows().values("casa/sala").await?.len();
     let here = format!("-h localhost -p {} --cafile {ca}", system.broker.addr().port());
     let Output { status, stderr, .. } = shell(&line.replace(CLOUD, &here), system.dir.path(), &[])?;
     ensure!(status.success(), "{line}: {status}\n{}", String::from_utf8_lossy(&stderr));
-    arrived(system, before).await
+    arrived(system, line).await
 }
 
-/// One more message of the topic that the README publishes to, with its value.
-async fn arrived(system: &System, before: usize) -> Result {
+/// What the line publishes is the newest row of its topic.
+async fn arrived(system: &System, line: &str) -> Result {
+    let after = |flag: &str| line.split(' ').skip_while(|word| *word != flag).nth(1).context(flag.to_owned());
+    let (topic, value) = (after("-t")?, after("-m")?);
     let come = async || {
-        let values = system.api.rows().values("casa/sala").await?;
-        Ok((values.len() > before && values.iter().any(|value| value == "23.5")).then_some(()))
+        let values = system.api.rows().values(topic).await?;
+        Ok(values.last().is_some_and(|last| last == value).then_some(()))
     };
     harness::eventually("the message", PATIENCE, come).await
 }
 
 /// A command for Docker: what is to run in a container does what it says; a copy that comes of it is a database.
 async fn contains(system: &System, line: &str, broker_port: u16) -> Result {
-    let before = system.api.rows().values("casa/sala").await?.len();
     let port = broker_port.to_string();
     let variables = [("COMPOSE_FILE_UNDER_TEST", COMPOSE_FILE), ("BROKER_PORT", port.as_str())];
     let Output { status, stdout, stderr } = shell(line, system.dir.path(), &variables)?;
     let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
     ensure!(status.success(), "{line}: {status}\n{said}");
     if line.contains("mosquitto_pub") {
-        arrived(system, before).await?;
+        arrived(system, line).await?;
     }
     if line.contains("token new") {
         ensure!(said.contains("entry  subscriber:write:"), "{line}: {said}");
