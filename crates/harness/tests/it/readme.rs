@@ -196,8 +196,11 @@ fn builds(words: &[&str]) -> Result {
 /// `cargo demo` prints lines to try, and each does what it should; Ctrl-C ends all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_what_it_promises() -> Result {
-    if !harness::broker::mosquitto::installed() || !has("curl") {
+    if !harness::broker::mosquitto::installed() {
         harness::skipped("mosquitto is not installed");
+        return Ok(());
+    }
+    if !has("curl") {
         return Ok(());
     }
     let dir = tempfile::tempdir()?;

@@ -13,7 +13,7 @@ use crate::store::projection::{Ahead, FieldNews, Generation, Position, Reading, 
 /// For how many rows a statement has room: few sizes, so that the connection keeps the texts prepared. It stops where its
 /// rows end, so that room costs no more than the binding of nulls. The largest is 4096 parameters of SQLite's 32766.
 const ROOMS: [usize; 6] = [0, 8, 32, 128, 320, 512];
-const ROWS_MAX: usize = 512;
+const ROWS_MAX: usize = ROOMS[ROOMS.len() - 1];
 
 /// Adds a step in a transaction of its own that does not wait for the disk. On an error the connection must be closed:
 /// nothing of it is done then.
