@@ -11,7 +11,7 @@ use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
 /// What a row takes in the index, about.
 const ENTRY_BYTES: u64 = 32;
-/// Under a light load a step is so many times smaller: a millisecond or two.
+/// Under a light load a step is so many times smaller: two or three milliseconds.
 const LIGHT_PARTS: u64 = 8;
 
 /// What the index has not taken up, counted by ids, and when to take up more of it.
