@@ -3,14 +3,29 @@
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of the hash that are shown: nobody finds two answers with the same.
 const TAG_BYTES: usize = 16;
 
-/// The JSON, or only that it is what the client has. `beside` is what else makes the answer, as its link to the next.
-pub(crate) fn answer(headers: &HeaderMap, json: Vec<u8>, beside: &[u8]) -> Response {
-    let tag = tag(&json, beside);
+/// JSON with its name.
+pub(crate) struct Tagged {
+    json: Vec<u8>,
+    tag: String,
+}
+
+impl Tagged {
+    /// `beside` is what else makes the answer, as its link to the next.
+    pub(crate) fn new(value: &impl Serialize, beside: &[u8]) -> Result<Self, serde_json::Error> {
+        let json = serde_json::to_vec(value)?;
+        let tag = tag(&json, beside);
+        Ok(Self { json, tag })
+    }
+}
+
+/// The JSON, or only that it is what the client has.
+pub(crate) fn answer(headers: &HeaderMap, Tagged { json, tag }: Tagged) -> Response {
     if is_known(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
     }
@@ -96,14 +111,15 @@ mod tests {
 
     #[test]
     fn who_has_the_answer_is_only_told_so() {
+        let object = || Tagged::new(&serde_json::json!({}), b"").unwrap();
         let mut headers = HeaderMap::new();
-        let first = answer(&headers, b"{}".to_vec(), b"");
+        let first = answer(&headers, object());
         assert_eq!((first.status(), first.headers().contains_key(CONTENT_TYPE)), (StatusCode::OK, true));
         headers.append(IF_NONE_MATCH, "\"x\"".parse().unwrap());
-        assert_eq!(answer(&headers, b"{}".to_vec(), b"").status(), StatusCode::OK);
+        assert_eq!(answer(&headers, object()).status(), StatusCode::OK);
         headers.append(IF_NONE_MATCH, first.headers()[ETAG].clone());
-        let again = answer(&headers, b"{}".to_vec(), b"");
+        let again = answer(&headers, object());
         assert_eq!((again.status(), &again.headers()[ETAG]), (StatusCode::NOT_MODIFIED, &first.headers()[ETAG]));
-        assert_eq!(answer(&headers, b"[]".to_vec(), b"").status(), StatusCode::OK);
+        assert_eq!(answer(&headers, Tagged::new(&[0; 0], b"").unwrap()).status(), StatusCode::OK);
     }
 }

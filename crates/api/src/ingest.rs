@@ -142,7 +142,8 @@ pub(crate) fn start(
     let ended = CancellationToken::new();
     let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
     let (state, share, backlog) = (Arc::new(state), Share::default(), Backlog::default());
-    let task = Task { writer, waiting, work, share, commits, state: state.clone(), newest, backlog, tidings };
+    let task =
+        Task { writer, waiting, last_group: 0, work, share, commits, state: state.clone(), newest, backlog, tidings };
     let writing = async move {
         let (writer, ()) = tokio::join!(task.run(closing, ended), copying);
         match writer.close().await {
@@ -156,6 +157,8 @@ pub(crate) fn start(
 struct Task {
     writer: Writer,
     waiting: mpsc::Receiver<Message>,
+    /// Messages that the last group had.
+    last_group: usize,
     work: mpsc::Receiver<Work>,
     share: Share,
     commits: Commits,
@@ -218,15 +221,10 @@ impl Task {
         self.logged(aside::WORK_BYTES).await;
     }
 
-    /// One group: the first message and what waits behind it, up to the limits. There is no linger timer: under
-    /// load the commit before was time enough to gather, and without load there is nothing to wait for.
+    /// One group.
     async fn step(&mut self, first: Message) {
-        let mut group = Group::default();
-        let mut next = Some(first);
-        while let Some(message) = next {
-            group.push(message);
-            next = if group.is_full() { None } else { self.waiting.try_recv().ok() };
-        }
+        let group = Group::gather(&mut self.waiting, first, self.last_group).await;
+        self.last_group = group.len();
         let Group { jobs, reports, probes, rows, bytes } = group;
         if !jobs.is_empty() {
             self.commit(jobs, rows).await;

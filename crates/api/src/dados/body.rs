@@ -1,13 +1,16 @@
 //! From a request to the bytes of its body: which form it has, how large it may be, how long it may take.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError};
+use tokio::time::timeout;
 
 use crate::limits::Reservation;
 
@@ -69,7 +72,12 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, BodyError> {
 /// Reads the whole body, decompressed by now. What it takes is reserved as it arrives, so that a slow or dishonest
 /// client holds only what it has sent.
 pub(crate) async fn collect(body: Body, held: &mut Reservation, bytes_max: usize) -> Result<Bytes, BodyError> {
-    tokio::time::timeout(BODY_TIMEOUT, read(body, held, bytes_max)).await.unwrap_or(Err(BodyError::Timeout))
+    let mut reading = pin!(read(body, held, bytes_max));
+    // A small body came with its head. Then no clock is needed, whose size each request's memory would have otherwise.
+    if let Some(whole) = reading.as_mut().now_or_never() {
+        return whole;
+    }
+    Box::pin(timeout(BODY_TIMEOUT, reading)).await.unwrap_or(Err(BodyError::Timeout))
 }
 
 async fn read(mut body: Body, held: &mut Reservation, bytes_max: usize) -> Result<Bytes, BodyError> {

@@ -7,12 +7,12 @@ use axum::http::header::{LINK, VARY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use dados::{Dado, Timestamp};
-use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::export;
 use super::query::{self, Query};
 use crate::error::Error;
-use crate::etag;
+use crate::etag::{self, Tagged};
 use crate::negotiate::{self, Format};
 use crate::openapi::bodies;
 use crate::openapi::parameters::{Kept as IfNoneMatch, ListDados, RowId};
@@ -22,6 +22,8 @@ use crate::router::App;
 
 /// What rows come as; the first is for those who do not say.
 const FORMATS: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
+/// A larger page is written on a thread of its own, so that it holds up nobody else's request.
+const INLINE_ROWS_MAX: usize = 500;
 
 /// Read rows
 ///
@@ -70,8 +72,15 @@ async fn page(app: &App, headers: &HeaderMap, query: &Query) -> Result<Response,
     let page = app.reader.list(&query.page()?).await?;
     // The same rows with another page behind them are not the same answer.
     let next = page.next_after_id.map_or_else(Vec::new, |id| id.to_be_bytes().to_vec());
-    let mut response = etag::answer(headers, json(&page.rows)?, &next);
-    if let Some(link) = page.next_after_id.and_then(|id| query.next_link(id).parse().ok()) {
+    let (rows, next_after_id) = (page.rows, page.next_after_id);
+    let tagged = if rows.len() <= INLINE_ROWS_MAX {
+        Tagged::new(&rows, &next)
+    } else {
+        // It fails only if encoding panics, or at the very end of the program.
+        spawn_blocking(move || Tagged::new(&rows, &next)).await.map_err(|_| Error::ours())?
+    };
+    let mut response = etag::answer(headers, tagged.map_err(|_| Error::ours())?);
+    if let Some(link) = next_after_id.and_then(|id| query.next_link(id).parse().ok()) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
@@ -100,9 +109,6 @@ pub(crate) async fn one(
 ) -> Result<Response, Error> {
     let id: i64 = id.parse().map_err(|_| Error::bad_id())?;
     let row = app.reader.get(id).await?.ok_or_else(|| Error::no_row(id))?;
-    Ok(etag::answer(&headers, json(&row)?, &[]))
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|_| Error::ours())
+    let tagged = Tagged::new(&row, &[]).map_err(|_| Error::ours())?;
+    Ok(etag::answer(&headers, tagged))
 }

@@ -1,6 +1,6 @@
 //! What one transaction takes: the batches and reports that waited together, up to the limits.
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::IngestError;
 use crate::limits::Reservation;
@@ -38,7 +38,41 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn push(&mut self, message: Message) {
+    /// The first message, what waits behind it and what is on its way, up to the limits; the group before had `last`.
+    ///
+    /// There is no linger timer: under load the commit before was time enough to gather, and without load there is nothing
+    /// to wait for. But who is answered together asks again together, and the first of them to be heard would have a commit
+    /// to itself, for whose sync all others wait. So other tasks have their turn for as long as that brings news, until half
+    /// as many are here as last time: one half comes while the other is committed.
+    pub(super) async fn gather(waiting: &mut mpsc::Receiver<Message>, first: Message, last: usize) -> Self {
+        let mut group = Self::default();
+        group.push(first);
+        group.take(waiting);
+        while group.len() < last / 2 && !group.is_full() {
+            let before = group.len();
+            tokio::task::yield_now().await;
+            group.take(waiting);
+            if group.len() == before {
+                break;
+            }
+        }
+        group
+    }
+
+    fn take(&mut self, waiting: &mut mpsc::Receiver<Message>) {
+        while !self.is_full()
+            && let Ok(message) = waiting.try_recv()
+        {
+            self.push(message);
+        }
+    }
+
+    /// Messages of all kinds.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len() + self.reports.len() + self.probes.len()
+    }
+
+    fn push(&mut self, message: Message) {
         match message {
             Message::Probe(reply) => self.probes.push(reply),
             Message::Report(report, reply) => self.reports.push((report, reply)),
@@ -50,7 +84,55 @@ impl Group {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.rows + self.reports.len() >= GROUP_ROWS_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn message() -> Message {
+        Message::Probe(oneshot::channel().0)
+    }
+
+    /// How many are gathered where `waits` wait, and others come one by one, each when tasks have had their turn.
+    async fn gathered(waits: usize, come: usize, last: usize) -> usize {
+        let (queue, mut waiting) = mpsc::channel(64);
+        for _ in 1..waits {
+            queue.send(message()).await.unwrap();
+        }
+        let mut coming = JoinSet::new();
+        coming.spawn(async move {
+            for _ in 0..come {
+                queue.send(message()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            queue
+        });
+        Group::gather(&mut waiting, message(), last).await.len()
+    }
+
+    #[tokio::test]
+    async fn half_of_the_last_group_is_waited_for_while_it_comes() {
+        assert_eq!(gathered(1, 60, 64).await, 32);
+        assert_eq!(gathered(3, 60, 64).await, 32);
+        assert_eq!(gathered(1, 60, 9).await, 4);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_who_does_not_come() {
+        assert_eq!(gathered(1, 0, 64).await, 1);
+        assert_eq!(gathered(1, 5, 64).await, 6);
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_at_once() {
+        assert_eq!(gathered(40, 20, 64).await, 40);
+        assert_eq!(gathered(1, 20, 1).await, 1);
+        assert_eq!(gathered(20, 20, 2).await, 20);
     }
 }
