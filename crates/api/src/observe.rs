@@ -48,6 +48,6 @@ fn is_sound(id: &HeaderValue) -> bool {
 fn new_id() -> HeaderValue {
     static RUN: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let id = format!("{:016x}{:016x}", *RUN, NEXT.fetch_add(1, Ordering::Relaxed));
-    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    let id = Uuid::from_u64_pair(*RUN, NEXT.fetch_add(1, Ordering::Relaxed)).simple();
+    HeaderValue::from_str(id.encode_lower(&mut Uuid::encode_buffer())).unwrap_or(HeaderValue::from_static("none"))
 }

@@ -1,6 +1,6 @@
 //! The headers by which a request is told from its own repetition.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -28,8 +28,15 @@ pub(crate) enum Marks {
 
 impl Marks {
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Error> {
-        let text = |name: &'static str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        match (text(IDEMPOTENCY_KEY), text(PRODUCER), text(FIRST_SEQUENCE)) {
+        // Names that are made once: to look for a text, it would be read as a name at every request.
+        static NAMES: [HeaderName; 3] = [
+            HeaderName::from_static(IDEMPOTENCY_KEY),
+            HeaderName::from_static(PRODUCER),
+            HeaderName::from_static(FIRST_SEQUENCE),
+        ];
+        let [key, producer, first] =
+            NAMES.each_ref().map(|name| headers.get(name).map(|value| value.to_str().unwrap_or_default()));
+        match (key, producer, first) {
             (None, None, None) => Ok(Self::None),
             (Some(_), None, None) if headers.get_all(IDEMPOTENCY_KEY).iter().count() > 1 => {
                 Err(Error::header(IDEMPOTENCY_KEY, "expected one key"))
