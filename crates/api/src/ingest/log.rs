@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -14,6 +14,8 @@ use crate::store::{Checkpointer, Log, StoreError};
 /// What goes into the log before it is copied, about: four times SQLite's own thousand pages. A copy syncs twice, and the
 /// syncs of spool and commits wait behind those.
 const COPY_EVERY_BYTES: u64 = 16 << 20;
+/// What may go into the log until it starts over, about: where copying is slower than writing, who writes waits for it then.
+const LOG_BYTES_MAX: u64 = 38 << 20;
 /// A log of so many pages is copied to its end while nobody writes: 32 MiB, where a page has 4 KiB.
 const LOG_PAGES_MAX: u64 = 8192;
 /// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
@@ -24,7 +26,11 @@ const TRANSACTION_BYTES: u64 = 12 << 10;
 pub(super) struct Tidings {
     /// Since the last copy began, about.
     written_bytes: AtomicU64,
+    /// Since the log started over, about.
+    log_bytes: AtomicU64,
     due: Notify,
+    /// Held while it is copied beside the commits.
+    copying: Mutex<()>,
     /// Whether the log is so long that the writer should see it to its end.
     is_long: AtomicBool,
     is_failing: AtomicBool,
@@ -70,6 +76,7 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
             continue;
         }
         tidings.written_bytes.store(0, Ordering::Relaxed);
+        let _copying = tidings.copying.lock().await;
         let began = Instant::now();
         if let Some(log) = tidings.copied(began, checkpointer.checkpoint().await) {
             tidings.is_long.store(log.pages >= LOG_PAGES_MAX, Ordering::Relaxed);
@@ -83,11 +90,15 @@ impl Task {
     pub(super) async fn logged(&mut self, bytes: u64) {
         let bytes = bytes + TRANSACTION_BYTES;
         let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.tidings.is_long.load(Ordering::Relaxed) {
-            // The other has just copied nearly all of it. Where a reader is in the way of both, this is soon given up.
+        let log_bytes = self.tidings.log_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if log_bytes >= LOG_BYTES_MAX || self.tidings.is_long.load(Ordering::Relaxed) {
+            // The other has just copied nearly all of it, or is at it, on a disk that is slower than who writes. Where a
+            // reader is in the way of both, this is soon given up.
+            let _other = self.tidings.copying.lock().await;
             let began = Instant::now();
             self.tidings.copied(began, self.writer.checkpoint().await);
             self.tidings.is_long.store(false, Ordering::Relaxed);
+            self.tidings.log_bytes.store(0, Ordering::Relaxed);
         } else if written >= COPY_EVERY_BYTES {
             self.tidings.due.notify_one();
         }
