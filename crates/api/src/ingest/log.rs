@@ -14,10 +14,13 @@ use crate::store::{Checkpointer, Log, StoreError};
 /// What goes into the log before it is copied, about: four times SQLite's own thousand pages. A copy syncs twice, and the
 /// syncs of spool and commits wait behind those.
 const COPY_EVERY_BYTES: u64 = 16 << 20;
-/// What may go into the log until it starts over, about: where copying is slower than writing, who writes waits for it then.
-const LOG_BYTES_MAX: u64 = 38 << 20;
-/// A log of so many pages is copied to its end while nobody writes: 32 MiB, where a page has 4 KiB.
-const LOG_PAGES_MAX: u64 = 8192;
+/// A log of so much is copied to its end while nobody writes, so that it can start over. Where copying is slower than
+/// writing, who writes waits for it here.
+const LOG_BYTES_MAX: u64 = 34 << 20;
+/// After so much more it is tried again: who reads at that moment keeps the log from starting over.
+const AGAIN_BYTES: u64 = 2 << 20;
+/// SQLite's default; a database that was made with smaller pages has its log copied sooner than it need be.
+const PAGE_BYTES: u64 = 4096;
 /// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
 const TRANSACTION_BYTES: u64 = 12 << 10;
 
@@ -26,24 +29,22 @@ const TRANSACTION_BYTES: u64 = 12 << 10;
 pub(super) struct Tidings {
     /// Since the last copy began, about.
     written_bytes: AtomicU64,
-    /// Since the log started over, about.
+    /// What the log has, about: its pages when it was last copied, and what was written since.
     log_bytes: AtomicU64,
     due: Notify,
     /// Held while it is copied beside the commits.
     copying: Mutex<()>,
-    /// Whether the log is so long that the writer should see it to its end.
-    is_long: AtomicBool,
     is_failing: AtomicBool,
 }
 
 impl Tidings {
     /// No room for a longer log: once it is copied, it starts over in the room that it has.
     pub(super) fn no_room(&self) {
-        self.is_long.store(true, Ordering::Relaxed);
+        self.log_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
     }
 
     /// A failed copy has lost nothing: the log is as durable as the database. It is tried again when more is written.
-    fn copied(&self, began: Instant, result: Result<Log, StoreError>) -> Option<Log> {
+    fn copied(&self, began: Instant, result: Result<Log, StoreError>) {
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Ok(log) => {
@@ -51,14 +52,13 @@ impl Tidings {
                 if was_failing {
                     info!("the log is copied into the database again");
                 }
-                Some(log)
+                self.log_bytes.store(log.pages * PAGE_BYTES, Ordering::Relaxed);
             }
             Err(error) => {
                 if !was_failing {
                     let error = &error as &dyn std::error::Error;
                     warn!(error, "the log cannot be copied into the database: it grows, and nothing is lost");
                 }
-                None
             }
         }
     }
@@ -72,15 +72,13 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
             () = ended.cancelled() => break,
         }
         // Then it is the writer's turn.
-        if tidings.is_long.load(Ordering::Relaxed) {
+        if tidings.log_bytes.load(Ordering::Relaxed) >= LOG_BYTES_MAX {
             continue;
         }
         tidings.written_bytes.store(0, Ordering::Relaxed);
         let _copying = tidings.copying.lock().await;
         let began = Instant::now();
-        if let Some(log) = tidings.copied(began, checkpointer.checkpoint().await) {
-            tidings.is_long.store(log.pages >= LOG_PAGES_MAX, Ordering::Relaxed);
-        }
+        tidings.copied(began, checkpointer.checkpoint().await);
     }
     checkpointer.close().await;
 }
@@ -91,14 +89,14 @@ impl Task {
         let bytes = bytes + TRANSACTION_BYTES;
         let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let log_bytes = self.tidings.log_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if log_bytes >= LOG_BYTES_MAX || self.tidings.is_long.load(Ordering::Relaxed) {
+        if log_bytes >= LOG_BYTES_MAX {
             // The other has just copied nearly all of it, or is at it, on a disk that is slower than who writes. Where a
             // reader is in the way of both, this is soon given up.
             let _other = self.tidings.copying.lock().await;
             let began = Instant::now();
             self.tidings.copied(began, self.writer.checkpoint().await);
-            self.tidings.is_long.store(false, Ordering::Relaxed);
-            self.tidings.log_bytes.store(0, Ordering::Relaxed);
+            // It starts over with the next commit, unless someone reads: the next copy tells.
+            self.tidings.log_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
         } else if written >= COPY_EVERY_BYTES {
             self.tidings.due.notify_one();
         }
