@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::response::Response;
 use service::metrics::Metrics;
-use tracing::{Instrument as _, debug, debug_span, warn};
+use tracing::{Span, debug, debug_span, warn};
 use uuid::Uuid;
 
 use crate::error;
@@ -17,27 +17,45 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a client, in bytes.
 const ID_BYTES_MAX: usize = 64;
 
-/// Has a request answered. The path is logged without its query, which may hold a user's data.
-pub(crate) async fn request(
-    metrics: &Metrics,
-    request: Request,
-    answer: impl AsyncFnOnce(Request) -> Response,
-) -> Response {
-    let started = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
-    let span = debug_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = error::uniform(answer(request).instrument(span.clone()).await, &id);
-    let elapsed = started.elapsed();
-    metrics.observe(&method, route, response.status(), elapsed);
-    let (status, elapsed_us) = (response.status().as_u16(), elapsed.as_micros());
-    span.in_scope(|| match status {
-        500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
-        _ => debug!(%method, path, status, elapsed_us, "request"),
-    });
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
+/// What is remembered of a request until it has its answer.
+pub(crate) struct Observed {
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    route: Option<MatchedPath>,
+    id: HeaderValue,
+    span: Span,
+}
+
+impl Observed {
+    pub(crate) fn begin(request: &Request) -> Self {
+        let started = Instant::now();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
+        let span = debug_span!("request", id = id.to_str().unwrap_or_default());
+        Self { started, method, uri, route, id, span }
+    }
+
+    /// In which the request is worked at.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Counts and logs the answer, and gives it the id. The path is logged without its query, which may hold a user's data.
+    pub(crate) fn end(self, metrics: &Metrics, answer: Response) -> Response {
+        let Self { started, method, uri, route, id, span } = self;
+        let mut response = error::uniform(answer, &id);
+        let elapsed = started.elapsed();
+        metrics.observe(&method, route, response.status(), elapsed);
+        let (path, status, elapsed_us) = (uri.path(), response.status().as_u16(), elapsed.as_micros());
+        span.in_scope(|| match status {
+            500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
+            _ => debug!(%method, path, status, elapsed_us, "request"),
+        });
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
 }
 
 fn is_sound(id: &HeaderValue) -> bool {

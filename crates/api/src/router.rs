@@ -1,19 +1,19 @@
 //! Every route, limit and layer of the API, on one screen.
 
 mod edge;
+mod unpacked;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use service::metrics::Metrics;
-use tower_http::decompression::RequestDecompressionLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_layer::layer_fn;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::edge::{Edge, Edged};
+use self::unpacked::Unpacked;
 use crate::access::Gate;
 use crate::dados::export::Exports;
 use crate::dados::{get as read, post as write};
@@ -75,12 +75,6 @@ pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Router {
     Router::from(routes())
         // One counter to raise a request, however much there is in it.
         .with_state(Arc::new(app))
-        // One after the other inside of one route: each `layer` of its own would have axum box and clone each request's
-        // way once more. A body's bytes as they come, then decompressed. `write::create` limits what comes of it, its sum
-        // over all requests, and its time.
-        .layer((
-            layer_fn(move |inner| Edged { inner, edge: edge.clone() }),
-            RequestBodyLimitLayer::new(wire_bytes_max),
-            RequestDecompressionLayer::new(),
-        ))
+        // One inside of the other: each `layer` of its own would have axum box and clone each request's way once more.
+        .layer(layer_fn(move |inner| Edged { inner: Unpacked { inner, wire_bytes_max }, edge: edge.clone() }))
 }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::DateTime;
-use jiff::fmt::temporal::DateTimePrinter;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment, UTC, to the millisecond, between the years 0000 and 9999.
@@ -21,8 +20,7 @@ pub struct Timestamp(i64);
 pub struct InvalidTimestamp;
 
 /// The database's form, `0` for a digit.
-const SHAPE: &[u8] = b"0000-00-00 00:00:00.000";
-const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+const SHAPE: &[u8; 23] = b"0000-00-00 00:00:00.000";
 
 impl Timestamp {
     /// The first moment that has a text form: 0000-01-01T00:00:00.000Z.
@@ -47,11 +45,33 @@ impl Timestamp {
 
     /// The database's form: `2026-11-23 03:21:45.678`, UTC.
     pub fn to_sql(self) -> String {
-        let mut text = self.to_string();
-        text.pop();
-        text.replace_range(10..11, " ");
+        as_text(&self.digits()).to_owned()
+    }
+
+    /// The database's form; all ASCII. Written by hand, since every row of every message has one.
+    fn digits(self) -> [u8; SHAPE.len()] {
+        // What the constructors let through is in jiff's range.
+        let civil = Offset::UTC.to_datetime(jiff::Timestamp::from_millisecond(self.0).unwrap_or_default());
+        let mut text = *SHAPE;
+        let mut put = |at: usize, length: usize, mut number: u32| {
+            for digit in text[at..at + length].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0, 4, civil.year().unsigned_abs().into());
+        put(5, 2, civil.month().unsigned_abs().into());
+        put(8, 2, civil.day().unsigned_abs().into());
+        put(11, 2, civil.hour().unsigned_abs().into());
+        put(14, 2, civil.minute().unsigned_abs().into());
+        put(17, 2, civil.second().unsigned_abs().into());
+        put(20, 3, civil.millisecond().unsigned_abs().into());
         text
     }
+}
+
+fn as_text(digits: &[u8]) -> &str {
+    str::from_utf8(digits).unwrap_or_default()
 }
 
 /// The wire's form of a time that was read from the database, whoever wrote it there.
@@ -84,8 +104,9 @@ fn is_plain(text: &[u8]) -> bool {
 impl fmt::Display for Timestamp {
     /// RFC 3339 with three decimals and `Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let timestamp = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
-        f.write_str(&PRINTER.timestamp_to_string(&timestamp))
+        let digits = self.digits();
+        let (day, time) = (as_text(&digits[..10]), as_text(&digits[11..]));
+        write!(f, "{day}T{time}Z")
     }
 }
 
@@ -225,6 +246,13 @@ mod tests {
             prop_assert_eq!(sql_to_wire(&stored), read_and_written(&stored));
             stored.replace_range(at..=at, &edit);
             prop_assert_eq!(sql_to_wire(&stored), read_and_written(&stored), "{}", stored);
+        }
+
+        #[test]
+        fn digits_are_those_of_a_library(ms in Timestamp::MIN_MS..=Timestamp::MAX_MS) {
+            let printer = jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
+            let printed = printer.timestamp_to_string(&jiff::Timestamp::from_millisecond(ms).unwrap());
+            prop_assert_eq!(Timestamp::from_ms(ms).unwrap().to_string(), printed);
         }
 
         #[test]

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use service::Fatal;
 
+/// What a browser says of where a request comes from (W3C Fetch Metadata §2.3).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The name by which containers of Docker Desktop reach their host.
 const DOCKER_HOST: &str = "host.docker.internal";
 
@@ -66,19 +68,19 @@ pub(crate) fn decide(
     headers: &HeaderMap,
     is_let_in: bool,
 ) -> Result<(), Denied> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // A request with an absolute URI counts as sent to that (RFC 9112 §3.2.2). No browser leaves both out.
-    let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(HOST.as_str()));
+    let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(&HOST));
     if host.is_some_and(|host| !is_ours(hosts, host)) {
         return Err(Denied::Host);
     }
     if method.is_safe() || is_let_in {
         return Ok(());
     }
-    if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) {
+    if matches!(text(&SEC_FETCH_SITE), Some("cross-site" | "same-site")) {
         return Err(Denied::FetchSite);
     }
-    match text(ORIGIN.as_str()) {
+    match text(&ORIGIN) {
         Some(origin) if !is_same(origin, host.unwrap_or_default()) => Err(Denied::Origin),
         _ => Ok(()),
     }

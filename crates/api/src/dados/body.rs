@@ -54,6 +54,12 @@ pub(crate) enum BodyError {
 /// Reads the media type: parameters other than `charset` do not matter.
 pub(crate) fn form(headers: &HeaderMap) -> Result<Form, BodyError> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or(BodyError::MediaType)?;
+    // As most write it.
+    match value {
+        "application/json" => return Ok(Form::Json),
+        "application/x-ndjson" => return Ok(Form::Ndjson),
+        _ => {}
+    }
     let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
     let form = match parts.next().unwrap_or_default().as_str() {
         "application/json" => Form::Json,
@@ -82,7 +88,10 @@ pub(crate) async fn collect(body: Body, held: &mut Reservation, bytes_max: usize
 
 async fn read(mut body: Body, held: &mut Reservation, bytes_max: usize) -> Result<Bytes, BodyError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut whole = BytesMut::with_capacity(announced.min(TRUSTED_BYTES));
+    if announced > bytes_max {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error, bytes_max))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -90,6 +99,13 @@ async fn read(mut body: Body, held: &mut Reservation, bytes_max: usize) -> Resul
             return Err(BodyError::TooLarge { bytes_max });
         }
         held.grow(data.len()).map_err(|_| BodyError::OutOfMemory)?;
+        if whole.is_empty() {
+            // A small one comes in one piece, and is taken as it is.
+            if body.is_end_stream() {
+                return Ok(data);
+            }
+            whole.reserve(announced.min(TRUSTED_BYTES).max(data.len()));
+        }
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())

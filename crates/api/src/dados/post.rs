@@ -6,11 +6,11 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use dados::{Dado, Inseridos, Timestamp, timestamp};
+use dados::{Inseridos, Timestamp};
 
 use super::body::{self, BodyError, Form};
+use super::created::{created, json};
 use super::fault::Fault;
 use super::marks::Marks;
 use super::parse::{Parsed, parse};
@@ -20,7 +20,7 @@ use crate::openapi::parameters;
 use crate::openapi::responses::{BadRows, NotStored};
 use crate::query::NoParameters;
 use crate::router::App;
-use crate::store::{Batch, Failure, Outcome, Row};
+use crate::store::{Batch, Failure, Outcome};
 
 /// Tells a replayed answer from a new one.
 const REPLAYED: &str = "idempotency-replayed";
@@ -66,6 +66,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, _: NoParameters, request
     let (parts, body) = request.into_parts();
     let form = body::form(&parts.headers)?;
     let marks = Marks::read(&parts.headers)?;
+    drop(parts);
     let mut held = app.memory.reserve();
     let body = body::collect(body, &mut held, app.body_bytes_max).await?;
     if form == Form::Urlencoded && matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
@@ -77,9 +78,11 @@ pub(crate) async fn create(State(app): State<Arc<App>>, _: NoParameters, request
     drop(body);
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
-    match single {
-        Some(row) => answer_one(&app, row, outcome).await,
-        None => answer_many(outcome),
+    match (single, outcome) {
+        (Some(row), Outcome::Stored { first_id, .. }) => Ok(created(first_id, json(first_id, &row))),
+        // Few need room for this, in the memory that each request has.
+        (Some(_), Outcome::Replayed { first_id, .. }) => Box::pin(replayed(&app, first_id)).await,
+        (_, outcome) => answer_many(outcome),
     }
 }
 
@@ -92,15 +95,10 @@ async fn parse_off_thread(form: Form, body: Bytes) -> Result<Result<Parsed, Faul
     tokio::task::spawn_blocking(move || parse(form, &body, now)).await.map_err(|_| Failure::Unexpected)
 }
 
-async fn answer_one(app: &App, row: Row, outcome: Outcome) -> Result<Response, Error> {
-    match outcome {
-        Outcome::Stored { first_id, .. } => Ok(created(&dado(first_id, &row))),
-        Outcome::Replayed { first_id, .. } => {
-            let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
-            Ok(([(REPLAYED, "true")], created(&stored)).into_response())
-        }
-        Outcome::KeyReused => Err(Error::key_reused()),
-    }
+async fn replayed(app: &App, first_id: i64) -> Result<Response, Error> {
+    let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
+    let json = serde_json::to_vec(&stored).map_err(|_| Failure::Unexpected)?;
+    Ok(([(REPLAYED, "true")], created(stored.id, json)).into_response())
 }
 
 fn answer_many(outcome: Outcome) -> Result<Response, Error> {
@@ -114,23 +112,6 @@ fn answer_many(outcome: Outcome) -> Result<Response, Error> {
             Ok(answer.into_response())
         }
         Outcome::KeyReused => Err(Error::key_reused()),
-    }
-}
-
-fn created(dado: &Dado) -> Response {
-    (StatusCode::CREATED, [(LOCATION, format!("/dados/{}", dado.id))], Json(dado)).into_response()
-}
-
-fn dado(id: i64, row: &Row) -> Dado {
-    Dado {
-        id,
-        topico: row.topico.as_deref().map(str::to_owned),
-        valor: Some(row.valor.as_ref().to_owned()),
-        timestamp: Some(timestamp::sql_to_wire(&row.timestamp)),
-        qos: row.qos.map(i64::from),
-        retido: row.retido,
-        dup: row.dup,
-        formato: row.formato.map(|formato| formato.as_str().to_owned()),
     }
 }
 

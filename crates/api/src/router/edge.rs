@@ -12,14 +12,16 @@ use axum::http::header::ORIGIN;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use service::metrics::Metrics;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::{HEADERS_MAX, URI_BYTES_MAX};
 use crate::access::headers::{About, protect};
 use crate::access::{Asked, Gate};
-use crate::error::Error;
-use crate::{error, observe};
+use crate::error::{self, Error};
+use crate::observe::Observed;
 
 /// What it needs.
 pub(super) struct Edge {
@@ -37,7 +39,7 @@ pub(super) struct Edged<S> {
 
 impl<S> Service<Request> for Edged<S>
 where
-    S: Service<Request, Error = Infallible, Response: IntoResponse, Future: Send> + Clone + Send + 'static,
+    S: Service<Request, Error = Infallible, Response: IntoResponse, Future: Send + 'static>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -47,40 +49,46 @@ where
         self.inner.poll_ready(cx)
     }
 
+    /// All that needs the request itself is done before there is a future, which would have to hold it.
     fn call(&mut self, request: Request) -> Self::Future {
-        // The one that is ready, and a new one for the next request (tower's `Service`, "Be careful when cloning").
-        let clone = self.inner.clone();
-        let (mut inner, edge) = (std::mem::replace(&mut self.inner, clone), self.edge.clone());
-        let next = async move |request| match inner.call(request).await {
-            Ok(response) => response.into_response(),
-            Err(never) => match never {},
-        };
-        Box::pin(async move { Ok(pass(&edge, request, next).await) })
+        let edge = self.edge.clone();
+        let about = About { tls: edge.tls, private: edge.gate.is_private(request.method(), request.uri()) };
+        let origin = request.headers().get(ORIGIN).cloned();
+        let asked = request.method() == Method::OPTIONS;
+        let observed = Observed::begin(&request);
+        let admitted = observed.span().in_scope(|| match admit(&edge.gate, &request) {
+            Ok(None) => match std::panic::catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+                Ok(answering) => Either::Left(answering),
+                Err(panic) => Either::Right(error::panicked(panic)),
+            },
+            Ok(Some(preflight)) => Either::Right(preflight),
+            Err(error) => Either::Right(error.into_response()),
+        });
+        Box::pin(async move {
+            let answer = match admitted {
+                Either::Left(answering) => {
+                    let answering = AssertUnwindSafe(answering).catch_unwind();
+                    let answering = answering.map(|answered| answered.map_or_else(error::panicked, into_response));
+                    answering.instrument(observed.span().clone()).await
+                }
+                Either::Right(answer) => answer,
+            };
+            // axum adds `Allow` further out, to this as to a refusal.
+            let answer = match answer.status() {
+                StatusCode::METHOD_NOT_ALLOWED if asked => StatusCode::NO_CONTENT.into_response(),
+                _ => answer,
+            };
+            let mut response = observed.end(&edge.metrics, answer);
+            protect(response.headers_mut(), about);
+            edge.gate.origins().mark(origin.as_ref(), response.headers_mut());
+            Ok(response)
+        })
     }
 }
 
-/// One layer instead of many, each of which would be a few allocations a request: counted and logged, errors in one
-/// form, panics, access, headers.
-async fn pass(edge: &Edge, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
-    let about = About { tls: edge.tls, private: edge.gate.is_private(request.method(), request.uri()) };
-    let origin = request.headers().get(ORIGIN).cloned();
-    let asked = request.method() == Method::OPTIONS;
-    let answer = async |request: Request| {
-        let answer = match admit(&edge.gate, &request) {
-            Ok(None) => AssertUnwindSafe(next(request)).catch_unwind().await.unwrap_or_else(error::panicked),
-            Ok(Some(preflight)) => preflight,
-            Err(error) => error.into_response(),
-        };
-        if asked && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
-            // axum adds `Allow` further out, to this as to a refusal.
-            return StatusCode::NO_CONTENT.into_response();
-        }
-        answer
-    };
-    let mut response = observe::request(&edge.metrics, request, answer).await;
-    protect(response.headers_mut(), about);
-    edge.gate.origins().mark(origin.as_ref(), response.headers_mut());
-    response
+fn into_response<R: IntoResponse>(answered: Result<R, Infallible>) -> Response {
+    let Ok(response) = answered;
+    response.into_response()
 }
 
 /// Whether a request may pass; some have their answer already.

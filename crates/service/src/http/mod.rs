@@ -26,6 +26,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A head that has this much and no end is answered with 431; one read may bring as much again. By default it would be
 /// 400 KiB, which slow connections could all hold at once.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// There is always a timer that is due before those of heads: tokio wakes its driver for each that is due before all others,
+/// by a system call, and while no connection waits for a head that would be every request's.
+const BEAT: Duration = Duration::from_secs(HEADER_TIMEOUT.as_secs() / 2);
 /// How long requests under way may take once the server is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +57,11 @@ pub async fn serve(
             None => std::future::pending().await,
         }
     };
+    let beating = async {
+        loop {
+            tokio::time::sleep(BEAT).await;
+        }
+    };
     let stopping = async move {
         token.cancelled().await;
         handle.graceful_shutdown(Some(DRAIN_TIMEOUT));
@@ -63,5 +71,6 @@ pub async fn serve(
         result = serving => result,
         () = stopping => Ok(()),
         () = reloading => Ok(()),
+        () = beating => Ok(()),
     }
 }

@@ -1,0 +1,137 @@
+//! The answer to one stored row, written by hand: nearly every request of a sensor waits for it.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use dados::timestamp;
+
+use crate::store::Row;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Room for the headers of this answer and those that every answer has: one table, which does not grow.
+const HEADERS: usize = 12;
+/// What a row's JSON has beside its texts.
+const FRAME_BYTES: usize = 160;
+
+/// `201` with the row's place and its JSON.
+pub(super) fn created(id: i64, json: Vec<u8>) -> Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, JSON);
+    // A path of digits is a header's value.
+    if let Ok(path) = HeaderValue::try_from(format!("/dados/{id}")) {
+        headers.insert(LOCATION, path);
+    }
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = StatusCode::CREATED;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The row as [`dados::Dado`] is written: to make one and serialize it takes four times as many instructions, most of them
+/// for the escapes of an object that `valor` holds as text, each of which is two calls.
+pub(super) fn json(id: i64, row: &Row) -> Vec<u8> {
+    let Row { valor, timestamp, topico, qos, retido, dup, formato } = row;
+    let texts = valor.len() + topico.as_ref().map_or(0, |topico| topico.len());
+    let mut json = Json(Vec::with_capacity(FRAME_BYTES + texts + texts / 4));
+    json.raw("{\"id\":").raw(&id.to_string()).raw(",\"topico\":");
+    match topico {
+        Some(topico) => json.string(topico),
+        None => json.raw("null"),
+    };
+    json.raw(",\"valor\":").string(valor);
+    json.raw(",\"timestamp\":").string(&timestamp::sql_to_wire(timestamp));
+    if let Some(qos) = qos {
+        json.raw(",\"qos\":").raw(&qos.to_string());
+    }
+    for (name, flag) in [(",\"retido\":", retido), (",\"dup\":", dup)] {
+        if let Some(flag) = flag {
+            json.raw(name).raw(if *flag { "true" } else { "false" });
+        }
+    }
+    if let Some(formato) = formato {
+        json.raw(",\"formato\":").string(formato.as_str());
+    }
+    json.raw("}");
+    json.0
+}
+
+struct Json(Vec<u8>);
+
+impl Json {
+    fn raw(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// A JSON string (RFC 8259 §7) with the escapes that `serde_json` writes.
+    fn string(&mut self, text: &str) -> &mut Self {
+        self.0.reserve(text.len() + 2);
+        self.0.push(b'"');
+        for byte in text.bytes() {
+            let short = match byte {
+                b'"' | b'\\' => byte,
+                0x20.. => {
+                    self.0.push(byte);
+                    continue;
+                }
+                b'\n' => b'n',
+                b'\r' => b'r',
+                b'\t' => b't',
+                0x08 => b'b',
+                0x0c => b'f',
+                _ => {
+                    self.raw(&format!("\\u{byte:04x}"));
+                    continue;
+                }
+            };
+            self.0.extend_from_slice(&[b'\\', short]);
+        }
+        self.0.push(b'"');
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dados::{Dado, Formato};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    fn dado(id: i64, row: &Row) -> Dado {
+        Dado {
+            id,
+            topico: row.topico.as_deref().map(str::to_owned),
+            valor: Some(row.valor.as_ref().to_owned()),
+            timestamp: Some(timestamp::sql_to_wire(&row.timestamp)),
+            qos: row.qos.map(i64::from),
+            retido: row.retido,
+            dup: row.dup,
+            formato: row.formato.map(|formato| formato.as_str().to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_character_is_escaped_as_serde_does() {
+        let all: String = ('\0'..='\u{ff}').chain(['\u{2028}', '😀']).collect();
+        let mut json = Json(Vec::new());
+        json.string(&all);
+        assert_eq!(json.0, serde_json::to_vec(&all).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_what_serde_makes_of_it(
+            id in 1..i64::MAX, valor in "(\\PC|[\"\\\\\n\r\t\u{1}{}:]){0,40}", topico in option::of("\\PC{1,20}"),
+            ms in 0..253_402_207_200_000_i64, qos in option::of(0..3_u8),
+            retido in option::of(any::<bool>()), dup in option::of(any::<bool>()), coded in any::<bool>(),
+        ) {
+            let timestamp = dados::Timestamp::from_ms(ms).unwrap().to_sql().into();
+            let (topico, formato) = (topico.map(Into::into), coded.then_some(Formato::Base64));
+            let row = Row { valor: valor.into(), timestamp, topico, qos, retido, dup, formato };
+            let text = String::from_utf8(json(id, &row)).unwrap();
+            prop_assert_eq!(text, serde_json::to_string(&dado(id, &row)).unwrap());
+        }
+    }
+}
