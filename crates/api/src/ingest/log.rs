@@ -29,8 +29,8 @@ const TRANSACTION_BYTES: u64 = 12 << 10;
 pub(super) struct Tidings {
     /// Since the last copy began, about.
     written_bytes: AtomicU64,
-    /// What the log has, about: its pages when it was last copied, and what was written since.
-    log_bytes: AtomicU64,
+    /// What the log had then, about.
+    had_bytes: AtomicU64,
     due: Notify,
     /// Held while it is copied beside the commits.
     copying: Mutex<()>,
@@ -40,7 +40,18 @@ pub(super) struct Tidings {
 impl Tidings {
     /// No room for a longer log: once it is copied, it starts over in the room that it has.
     pub(super) fn no_room(&self) {
-        self.log_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
+        self.had_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
+    }
+
+    /// What the log has, about.
+    fn log_bytes(&self) -> u64 {
+        self.had_bytes.load(Ordering::Relaxed) + self.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A copy begins: what is written from now on is not in what it tells of the log.
+    fn copying_begins(&self) -> Instant {
+        self.had_bytes.fetch_add(self.written_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        Instant::now()
     }
 
     /// A failed copy has lost nothing: the log is as durable as the database. It is tried again when more is written.
@@ -52,7 +63,7 @@ impl Tidings {
                 if was_failing {
                     info!("the log is copied into the database again");
                 }
-                self.log_bytes.store(log.pages * PAGE_BYTES, Ordering::Relaxed);
+                self.had_bytes.store(log.pages * PAGE_BYTES, Ordering::Relaxed);
             }
             Err(error) => {
                 if !was_failing {
@@ -72,12 +83,11 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
             () = ended.cancelled() => break,
         }
         // Then it is the writer's turn.
-        if tidings.log_bytes.load(Ordering::Relaxed) >= LOG_BYTES_MAX {
+        if tidings.log_bytes() >= LOG_BYTES_MAX {
             continue;
         }
-        tidings.written_bytes.store(0, Ordering::Relaxed);
         let _copying = tidings.copying.lock().await;
-        let began = Instant::now();
+        let began = tidings.copying_begins();
         tidings.copied(began, checkpointer.checkpoint().await);
     }
     checkpointer.close().await;
@@ -88,17 +98,33 @@ impl Task {
     pub(super) async fn logged(&mut self, bytes: u64) {
         let bytes = bytes + TRANSACTION_BYTES;
         let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let log_bytes = self.tidings.log_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if log_bytes >= LOG_BYTES_MAX {
+        if self.tidings.log_bytes() >= LOG_BYTES_MAX {
             // The other has just copied nearly all of it, or is at it, on a disk that is slower than who writes. Where a
             // reader is in the way of both, this is soon given up.
             let _other = self.tidings.copying.lock().await;
-            let began = Instant::now();
+            let began = self.tidings.copying_begins();
             self.tidings.copied(began, self.writer.checkpoint().await);
             // It starts over with the next commit, unless someone reads: the next copy tells.
-            self.tidings.log_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
+            self.tidings.had_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
         } else if written >= COPY_EVERY_BYTES {
             self.tidings.due.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_during_a_copy_is_still_counted() {
+        let tidings = Tidings::default();
+        tidings.written_bytes.store(COPY_EVERY_BYTES, Ordering::Relaxed);
+        let began = tidings.copying_begins();
+        assert_eq!(tidings.log_bytes(), COPY_EVERY_BYTES);
+        tidings.written_bytes.store(12 << 20, Ordering::Relaxed);
+        let pages = COPY_EVERY_BYTES / PAGE_BYTES;
+        tidings.copied(began, Ok(Log { pages, copied: pages }));
+        assert_eq!(tidings.log_bytes(), COPY_EVERY_BYTES + (12 << 20));
     }
 }
