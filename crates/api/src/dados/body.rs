@@ -54,25 +54,31 @@ pub(crate) enum BodyError {
 /// Reads the media type: parameters other than `charset` do not matter.
 pub(crate) fn form(headers: &HeaderMap) -> Result<Form, BodyError> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or(BodyError::MediaType)?;
-    // As most write it.
-    match value {
-        "application/json" => return Ok(Form::Json),
-        "application/x-ndjson" => return Ok(Form::Ndjson),
-        _ => {}
-    }
-    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let form = match parts.next().unwrap_or_default().as_str() {
-        "application/json" => Form::Json,
-        "application/x-ndjson" => Form::Ndjson,
-        "application/x-www-form-urlencoded" => Form::Urlencoded,
-        other if other.starts_with("application/") && other.ends_with("+json") => Form::Json,
-        _ => return Err(BodyError::MediaType),
+    let mut parts = value.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let is = |form: &str| name.eq_ignore_ascii_case(form);
+    let form = if is("application/json") || is_json_of_some_kind(name) {
+        Form::Json
+    } else if is("application/x-ndjson") {
+        Form::Ndjson
+    } else if is("application/x-www-form-urlencoded") {
+        Form::Urlencoded
+    } else {
+        return Err(BodyError::MediaType);
     };
-    let charset = parts.filter_map(|part| Some(part.strip_prefix("charset=")?.trim_matches('"').to_owned()));
-    if charset.into_iter().any(|charset| charset != "utf-8" && charset != "utf8") {
+    let is_utf8 = |charset: &str| ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
+    let mut parameters = parts.filter_map(|part| part.split_once('='));
+    if parameters.any(|(name, value)| name.eq_ignore_ascii_case("charset") && !is_utf8(value.trim_matches('"'))) {
         return Err(BodyError::Charset);
     }
     Ok(form)
+}
+
+/// RFC 6839 §3.1.
+fn is_json_of_some_kind(name: &str) -> bool {
+    let name = name.as_bytes();
+    let starts = name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"application/"));
+    starts && name[12..].last_chunk().is_some_and(|end: &[u8; 5]| end.eq_ignore_ascii_case(b"+json"))
 }
 
 /// Reads the whole body, decompressed by now. What it takes is reserved as it arrives, so that a slow or dishonest
