@@ -28,8 +28,7 @@ pub(super) fn created(id: i64, json: Vec<u8>) -> Response {
     response
 }
 
-/// The row as [`dados::Dado`] is written: to make one and serialize it takes four times as many instructions, most of them
-/// for the escapes of an object that `valor` holds as text, each of which is two calls.
+/// The row as [`dados::Dado`] is written, without making one.
 pub(super) fn json(id: i64, row: &Row) -> Vec<u8> {
     let Row { valor, timestamp, topico, qos, retido, dup, formato } = row;
     let texts = valor.len() + topico.as_ref().map_or(0, |topico| topico.len());

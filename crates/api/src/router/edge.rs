@@ -17,6 +17,7 @@ use service::metrics::Metrics;
 use tower_service::Service;
 use tracing::Instrument as _;
 
+use super::unpacked::Unpacked;
 use super::{HEADERS_MAX, URI_BYTES_MAX};
 use crate::access::headers::{About, protect};
 use crate::access::{Asked, Gate};
@@ -32,15 +33,12 @@ pub(super) struct Edge {
 
 /// The edge of what is inside. It is no `from_fn`, whose `Next` would be two more boxes a request.
 #[derive(Clone)]
-pub(super) struct Edged<S> {
-    pub(super) inner: S,
+pub(super) struct Edged {
+    pub(super) inner: Unpacked,
     pub(super) edge: Arc<Edge>,
 }
 
-impl<S> Service<Request> for Edged<S>
-where
-    S: Service<Request, Error = Infallible, Response: IntoResponse, Future: Send + 'static>,
-{
+impl Service<Request> for Edged {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
@@ -68,7 +66,8 @@ where
             let answer = match admitted {
                 Either::Left(answering) => {
                     let answering = AssertUnwindSafe(answering).catch_unwind();
-                    let answering = answering.map(|answered| answered.map_or_else(error::panicked, into_response));
+                    let answering =
+                        answering.map(|answered| answered.map_or_else(error::panicked, |Ok(response)| response));
                     answering.instrument(observed.span().clone()).await
                 }
                 Either::Right(answer) => answer,
@@ -84,11 +83,6 @@ where
             Ok(response)
         })
     }
-}
-
-fn into_response<R: IntoResponse>(answered: Result<R, Infallible>) -> Response {
-    let Ok(response) = answered;
-    response.into_response()
 }
 
 /// Whether a request may pass; some have their answer already.

@@ -35,8 +35,7 @@ impl Service<Request> for Unpacked {
         Service::<Request>::poll_ready(&mut self.inner, cx)
     }
 
-    /// The layers are made where there is something for them to do: each would wrap every body and every answer, which is
-    /// three allocations and a twentieth of what a small request costs.
+    /// The layers are made where there is something for them to do: each would wrap every body and every answer.
     fn call(&mut self, request: Request) -> Self::Future {
         if !request.headers().contains_key(CONTENT_ENCODING) {
             return Either::Left(self.inner.call(request));
