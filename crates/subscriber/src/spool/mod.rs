@@ -264,6 +264,9 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
             segment::settle(cursor.codec, &dir, segment.first_sequence, &found).map_err(|error| fault(&path, error))?;
             torn_bytes = found.torn_bytes;
             segment.durable_bytes = found.sound_bytes;
+        } else if found.torn_bytes == 0 {
+            // Without the zeros that a rotation could not cut off.
+            segment.durable_bytes = found.sound_bytes;
         }
         next_sequence = next_sequence.max(found.next_sequence);
     }

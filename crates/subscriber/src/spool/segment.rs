@@ -40,11 +40,14 @@ pub(super) fn list(dir: &Path) -> io::Result<VecDeque<Extent>> {
 /// How the first frame of the oldest segment begins; none where there is no frame.
 pub(super) fn first_magic(dir: &Path) -> io::Result<Option<[u8; 4]>> {
     let segments = list(dir)?;
-    let Some(oldest) = segments.iter().find(|segment| segment.durable_bytes >= HEADER_BYTES as u64) else {
-        return Ok(None);
-    };
-    let bytes = read_at(&File::open(path(dir, oldest.first_sequence))?, 0, 4)?;
-    Ok(Some(bytes[..].try_into().expect("four bytes")))
+    for segment in segments.iter().filter(|segment| segment.durable_bytes >= HEADER_BYTES as u64) {
+        let bytes = read_at(&File::open(path(dir, segment.first_sequence))?, 0, 4)?;
+        // One that has been prepared for its first frame begins with zeros.
+        if bytes[..] != [0; 4] {
+            return Ok(Some(bytes[..].try_into().expect("four bytes")));
+        }
+    }
+    Ok(None)
 }
 
 /// What lies at a place of a segment.
@@ -87,7 +90,7 @@ fn read_at(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
 pub(super) struct Scanned {
     /// Where the last sound frame ends.
     pub(super) sound_bytes: u64,
-    /// What follows it: a torn write.
+    /// What follows it, up to the zeros that frames are written over: a torn write.
     pub(super) torn_bytes: u64,
     pub(super) next_sequence: u64,
     /// Where the last sound frame begins, and its bytes.
@@ -102,7 +105,7 @@ pub(super) fn scan(codec: Codec, path: &Path, first_sequence: u64, inbound: &mut
     let end = file.metadata()?.len();
     let mut at = 0;
     let mut next_sequence = first_sequence;
-    let mut last = None;
+    let (mut torn_bytes, mut last) = (0, None);
     while at < end {
         match look(codec, &file, at, end)? {
             Found::Frame(bytes, extent) => {
@@ -115,17 +118,21 @@ pub(super) fn scan(codec: Codec, path: &Path, first_sequence: u64, inbound: &mut
                 at += extent.bytes as u64;
             }
             Found::Damage { bytes, followed: true } => at += bytes.len() as u64,
-            Found::Damage { followed: false, .. } => break,
+            Found::Damage { bytes, followed: false } => {
+                torn_bytes = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+                break;
+            }
         }
     }
-    Ok(Scanned { sound_bytes: at, torn_bytes: end - at, next_sequence, last })
+    Ok(Scanned { sound_bytes: at, torn_bytes, next_sequence, last })
 }
 
 /// Makes what a scan has found durable: cuts a torn write off, and writes the last frame again. Its sync may have
 /// failed before the program ended; then it is read from the page cache, and a sync alone would claim it without
 /// writing it. The frames before it were synced, or cut off, before the next one came.
 ///
-/// What is cut is torn if it is short; else it may be damage of what was durable, and is set aside.
+/// What is cut is torn if it is short, or zero from some byte on; else it may be damage of what was durable, and is set
+/// aside.
 pub(super) fn settle(codec: Codec, dir: &Path, first_sequence: u64, scanned: &Scanned) -> io::Result<()> {
     let file = disk::open(&path(dir, first_sequence))?;
     if scanned.torn_bytes > HEADER_BYTES as u64 {

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -81,21 +82,86 @@ fn a_second_opener_is_refused() {
 
 #[test]
 fn a_torn_tail_is_cut_wherever_it_was_torn() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    append(&mut writer, &["kept"]);
-    let path = last_segment(dir.path());
-    let kept = std::fs::metadata(&path).unwrap().len();
-    append(&mut writer, &["torn", "away"]);
-    drop((writer, reader, gauge));
-    let whole = std::fs::read(&path).unwrap();
-    for len in kept + 1..whole.len() as u64 {
-        std::fs::write(&path, &whole[..len as usize]).unwrap();
-        let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
-        assert_eq!(recovery.torn_bytes, len - kept);
-        assert_eq!(append(&mut writer, &["next"]), 2);
-        assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
+    for durability in [Durability::Write, Durability::Fsync] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { durability, ..settings(dir.path()) };
+        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
+        append(&mut writer, &["kept"]);
+        let kept = gauge.usage().bytes;
+        append(&mut writer, &["torn", "away"]);
+        let end = gauge.usage().bytes;
+        drop((writer, reader, gauge));
+        let path = last_segment(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        for len in kept + 1..end {
+            let mut torn = whole[..len as usize].to_vec();
+            if durability == Durability::Fsync {
+                torn.resize(whole.len(), 0);
+            }
+            std::fs::write(&path, &torn).unwrap();
+            let (mut writer, mut reader, _, recovery) = open(settings.clone()).unwrap();
+            assert_eq!(recovery.torn_bytes, written(&torn) - kept);
+            assert_eq!(append(&mut writer, &["next"]), 2);
+            assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
+        }
+        assert!(!dir.path().join("corrupt").exists(), "nothing of it was durable");
     }
+}
+
+/// Bytes before the zeros at the end.
+fn written(bytes: &[u8]) -> u64 {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+}
+
+/// A file that grows has its length and its place on the disk synced too, with each frame.
+#[test]
+fn frames_are_written_over_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
+    let (mut writer, mut reader, gauge, _) = open(fsync.clone()).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let prepared = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(prepared, 128 << 10, "all of a small segment");
+    disk::recorded::start();
+    for _ in 0..100 {
+        append(&mut writer, &["more"]);
+    }
+    let changes = disk::recorded::finish();
+    let plain = |change: &Change| matches!(change, Change::Write { .. } | Change::Sync { .. });
+    assert!(changes.len() == 200 && changes.iter().all(plain), "a write and a sync each: {changes:?}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), prepared);
+    let big = "x".repeat(50_000);
+    append(&mut writer, &[&big]);
+    append(&mut writer, &[&big]);
+    append(&mut writer, &[&big]);
+    assert_ne!(last_segment(dir.path()), path);
+    let all = texts(&mut reader).len();
+    let used = gauge.usage().bytes;
+    drop((writer, reader, gauge));
+    let (_writer, mut reader, gauge, recovery) = open(fsync).unwrap();
+    assert_eq!((recovery.torn_bytes, texts(&mut reader).len(), gauge.usage().bytes), (0, all, used));
+    let files: u64 = segment::list(dir.path()).unwrap().iter().map(|segment| segment.durable_bytes).sum();
+    assert_eq!(files, used, "no segment keeps the zeros that it does not need");
+}
+
+/// What is prepared is as bounded as what is used, and what there is no room for is not asked for again at once.
+#[test]
+fn where_there_is_no_room_for_zeros_there_may_be_for_a_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
+    let (mut writer, mut reader, gauge, _) = open(fsync).unwrap();
+    let lengths = || segment::list(dir.path()).unwrap().iter().map(|segment| segment.durable_bytes).sum::<u64>();
+    disk::recorded::fail_next_sync(ErrorKind::StorageFull);
+    assert_eq!(append(&mut writer, &["one"]), 1);
+    assert_eq!(append(&mut writer, &["two"]), 2);
+    assert_eq!(lengths(), gauge.usage().bytes);
+    assert_eq!(texts(&mut reader).len(), 2);
+    let big = "x".repeat(30_000);
+    while writer.append([message(&big)].iter().map(Entry::Message)).is_ok() {
+        assert!(lengths() <= 1 << 20, "{}", lengths());
+    }
+    assert!(gauge.usage().bytes > 1 << 19 && lengths() > gauge.usage().bytes);
 }
 
 #[test]
@@ -146,18 +212,22 @@ fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
 /// At the end of the spool it looks like a torn write, but it was durable, and acknowledged.
 #[test]
 fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    append(&mut writer, &["one"]);
-    append(&mut writer, &["two"]);
-    drop((writer, reader, gauge));
-    let path = last_segment(dir.path());
-    let mut bytes = std::fs::read(&path).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    drop(open(settings(dir.path())).unwrap());
-    let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
-    assert_eq!(aside, 1, "\"they are never silently cut\"");
+    for durability in [Durability::Write, Durability::Fsync] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { durability, ..settings(dir.path()) };
+        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
+        append(&mut writer, &["one"]);
+        append(&mut writer, &["two"]);
+        let end = gauge.usage().bytes as usize;
+        drop((writer, reader, gauge));
+        let path = last_segment(dir.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[end - 1] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        drop(open(settings).unwrap());
+        let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+        assert_eq!(aside, 1, "\"they are never silently cut\"");
+    }
 }
 
 #[test]
@@ -213,8 +283,7 @@ fn a_failed_sync_stores_nothing_and_the_next_append_goes_on() {
     let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
     let (mut writer, mut reader, gauge, _) = open(fsync.clone()).unwrap();
     append(&mut writer, &["one"]);
-    let path = last_segment(dir.path());
-    let kept = std::fs::metadata(&path).unwrap().len();
+    let kept = gauge.usage().bytes;
     for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
         disk::recorded::fail_next_sync(kind);
         let refused = writer.append([Entry::Message(&message("lost"))].into_iter()).unwrap_err();
@@ -303,9 +372,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Over any history, what is read is what was appended, in order, once per run and never again after delivery.
     #[test]
-    fn the_spool_is_a_queue(steps in prop::collection::vec(any_step(), 1..40)) {
+    fn the_spool_is_a_queue(steps in prop::collection::vec(any_step(), 1..40), fsync in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
-        let small = Settings { bytes_max: 64 << 10, ..settings(dir.path()) };
+        let durability = if fsync { Durability::Fsync } else { Durability::Write };
+        let small = Settings { bytes_max: 64 << 10, durability, ..settings(dir.path()) };
         let mut spool = Some(open(small.clone()).unwrap());
         let mut model: VecDeque<(u64, Message)> = VecDeque::new();
         let mut next = 1;
@@ -338,11 +408,11 @@ proptest! {
                     spool = Some(open(small.clone()).unwrap());
                 }
                 Step::TearTail(garbage) => {
-                    drop(spool.take());
-                    let mut file = OpenOptions::new().append(true).open(last_segment(dir.path())).unwrap();
-                    file.write_all(&garbage).unwrap();
+                    let end = spool.take().unwrap().2.0.state().segments.back().unwrap().durable_bytes;
+                    let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
+                    file.write_all_at(&garbage, end).unwrap();
                     spool = Some(open(small.clone()).unwrap());
-                    prop_assert_eq!(spool.as_ref().unwrap().3.torn_bytes, garbage.len() as u64);
+                    prop_assert_eq!(spool.as_ref().unwrap().3.torn_bytes, written(&garbage));
                 }
             }
             prop_assert!(spool.as_ref().unwrap().2.usage().bytes <= 64 << 10);

@@ -12,6 +12,11 @@ use super::frame::{Entry, HEADER_BYTES};
 use super::{Extent, Shared, disk, is_full, segment};
 use crate::session::Inbound;
 
+/// Zeros that are written ahead of the frames at a time. A sync of what was written over them writes the data alone;
+/// where a file grows, its length and its place on the disk too, which takes twice as long, or more with a journal.
+const PREPARED_BYTES: u64 = 1 << 20;
+/// So many of them in one write.
+const ZEROS: usize = 64 << 10;
 /// Memory that the encoding buffer keeps between frames.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
@@ -57,6 +62,8 @@ struct Active {
     first_sequence: u64,
     /// Where the next frame goes: everything before is as durable as the settings ask.
     offset: u64,
+    /// Up to here the file is zero behind `offset`, or there was no room to make it so.
+    prepared: u64,
     /// None after a failed write or sync: that descriptor is never used again.
     file: Option<File>,
 }
@@ -70,6 +77,7 @@ impl Writer {
         let active = Active {
             first_sequence: last.map_or(next_sequence, |last| last.first_sequence),
             offset: last.map_or(0, |last| last.durable_bytes),
+            prepared: 0,
             file: None,
         };
         let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, rotating: false, durable };
@@ -97,7 +105,7 @@ impl Writer {
         self.buffer.clear();
         self.buffer.reserve(size as usize);
         self.shared.codec.encode(next_sequence, 0, entries.clone(), &mut self.buffer);
-        if let Err(error) = self.write() {
+        if let Err(error) = self.prepare(size).and_then(|()| self.write()) {
             // After a failed fsync the page cache may claim what the disk does not have: only a new descriptor on a
             // file cut back to its last durable byte is trusted again.
             self.active.file = None;
@@ -138,6 +146,30 @@ impl Writer {
     pub fn wait_for_space(&self, timeout: Duration) {
         let state = self.shared.state();
         let _ = self.shared.freed.wait_timeout(state, timeout).expect("no holder of the spool's state panics");
+    }
+
+    /// Writes zeros where this frame goes and others will go. Where there is no room for them, the file grows with its
+    /// frames for a while.
+    fn prepare(&mut self, size: u64) -> io::Result<()> {
+        let Active { offset, prepared, ref file, .. } = self.active;
+        if offset + size <= prepared || !self.shared.sync_wanted() {
+            return Ok(());
+        }
+        let left = self.shared.settings.bytes_max.saturating_sub(self.shared.state().bytes());
+        let end = (offset + PREPARED_BYTES.min(left)).min(self.shared.segment_bytes_max());
+        if end < offset + size {
+            return Ok(());
+        }
+        let file = file.as_ref().expect("mended before every write");
+        match write_zeros(file, prepared.max(offset), end) {
+            Err(error) if is_full(&error) => {
+                disk::set_len(file, offset)?;
+                disk::sync(file)?;
+            }
+            result => result?,
+        }
+        self.active.prepared = end;
+        Ok(())
     }
 
     fn write(&self) -> io::Result<()> {
@@ -188,12 +220,22 @@ impl Writer {
         if self.active.offset > 0 && first_sequence == self.active.first_sequence {
             return self.empty_segment();
         }
+        self.trim()?;
         self.rotating = true;
         let file = segment::create(&self.shared.settings.dir, first_sequence, self.shared.sync_wanted())?;
         self.save_checkpoint(first_sequence)?;
         self.rotating = false;
-        self.active = Active { first_sequence, offset: 0, file: Some(file) };
+        self.active = Active { first_sequence, offset: 0, prepared: 0, file: Some(file) };
         self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, durable_bytes: 0 });
+        Ok(())
+    }
+
+    /// Cuts off what was prepared and not used: no segment but the last one ends in zeros.
+    fn trim(&mut self) -> io::Result<()> {
+        if self.active.prepared > self.active.offset {
+            self.active.file = None;
+            self.mend()?;
+        }
         Ok(())
     }
 
@@ -228,6 +270,16 @@ impl Writer {
             disk::sync(&file)?;
         }
         self.active.file = Some(file);
+        self.active.prepared = self.active.offset;
         Ok(())
     }
+}
+
+/// Durable on return.
+fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS];
+    for start in (from..to).step_by(ZEROS) {
+        disk::write(file, &zeros[..ZEROS.min((to - start) as usize)], start)?;
+    }
+    disk::sync(file)
 }
