@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use service::metrics::Metrics;
 use tracing::{Span, debug, debug_span, warn};
@@ -21,7 +21,8 @@ const ID_BYTES_MAX: usize = 64;
 pub(crate) struct Observed {
     started: Instant,
     method: Method,
-    uri: Uri,
+    /// A copy: a part of the request would keep the connection from reading the next one into the same memory.
+    path: Box<str>,
     route: Option<MatchedPath>,
     id: HeaderValue,
     span: Span,
@@ -30,11 +31,11 @@ pub(crate) struct Observed {
 impl Observed {
     pub(crate) fn begin(request: &Request) -> Self {
         let started = Instant::now();
-        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (method, path) = (request.method().clone(), request.uri().path().into());
         let route = request.extensions().get::<MatchedPath>().cloned();
         let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
         let span = debug_span!("request", id = id.to_str().unwrap_or_default());
-        Self { started, method, uri, route, id, span }
+        Self { started, method, path, route, id, span }
     }
 
     /// In which the request is worked at.
@@ -44,11 +45,11 @@ impl Observed {
 
     /// Counts and logs the answer, and gives it the id. The path is logged without its query, which may hold a user's data.
     pub(crate) fn end(self, metrics: &Metrics, answer: Response) -> Response {
-        let Self { started, method, uri, route, id, span } = self;
+        let Self { started, method, path, route, id, span } = self;
         let mut response = error::uniform(answer, &id);
         let elapsed = started.elapsed();
         metrics.observe(&method, route, response.status(), elapsed);
-        let (path, status, elapsed_us) = (uri.path(), response.status().as_u16(), elapsed.as_micros());
+        let (path, status, elapsed_us) = (&*path, response.status().as_u16(), elapsed.as_micros());
         span.in_scope(|| match status {
             500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
             _ => debug!(%method, path, status, elapsed_us, "request"),

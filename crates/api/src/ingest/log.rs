@@ -19,6 +19,8 @@ const COPY_EVERY_BYTES: u64 = 16 << 20;
 const LOG_BYTES_MAX: u64 = 34 << 20;
 /// After so much more it is tried again: who reads at that moment keeps the log from starting over.
 const AGAIN_BYTES: u64 = 2 << 20;
+/// Once so much is written, the log's file gets the length that it will have: whoever stores little has a short one.
+const LENGTHEN_AFTER_BYTES: u64 = 1 << 20;
 /// SQLite's default; a database that was made with smaller pages has its log copied sooner than it need be.
 const PAGE_BYTES: u64 = 4096;
 /// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
@@ -32,6 +34,8 @@ pub(super) struct Tidings {
     /// What the log had then, about.
     had_bytes: AtomicU64,
     due: Notify,
+    is_lengthened: AtomicBool,
+    short: Notify,
     /// Held while it is copied beside the commits.
     copying: Mutex<()>,
     is_failing: AtomicBool,
@@ -80,6 +84,14 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
     loop {
         tokio::select! {
             () = tidings.due.notified() => {}
+            () = tidings.short.notified() => {
+                // It grows with its frames then, and commits are slower.
+                match checkpointer.lengthen(LOG_BYTES_MAX, &ended).await {
+                    Ok(bytes) => debug!(bytes, "log lengthened"),
+                    Err(error) => debug!(error = &error as &dyn std::error::Error, "log not lengthened"),
+                }
+                continue;
+            }
             () = ended.cancelled() => break,
         }
         // Then it is the writer's turn.
@@ -108,6 +120,8 @@ impl Task {
             self.tidings.had_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
         } else if written >= COPY_EVERY_BYTES {
             self.tidings.due.notify_one();
+        } else if written >= LENGTHEN_AFTER_BYTES && !self.tidings.is_lengthened.swap(true, Ordering::Relaxed) {
+            self.tidings.short.notify_one();
         }
     }
 }

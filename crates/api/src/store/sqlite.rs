@@ -9,6 +9,7 @@
 //! - [`topics`]: the topics with their fields
 //! - [`series`]: one field over time
 //! - [`checkpoint`]: the log's way into the database
+//! - [`mod@lengthen`]: the log's length
 //! - [`projection`]: readings, lists and roll-ups, by [`step`]s; [`rebuild`]: all of it anew
 //! - [`retention`]: what is too old goes
 //! - [`mod@unsynced`]: transactions of what can be made anew
@@ -27,6 +28,7 @@ mod checkpoint;
 mod follow;
 mod insert;
 mod inspect;
+mod lengthen;
 mod lock;
 mod merge;
 mod producers;

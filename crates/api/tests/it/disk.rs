@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dados::Dado;
 use reqwest::Response;
@@ -95,6 +96,8 @@ const VALUE_BYTES: usize = 1 << 20;
 const VALUES: usize = 64;
 /// The log starts over at 16 MiB and what is written while it is copied; without that it would have all [`VALUES`].
 const LOG_BYTES_MAX: u64 = 40 << 20;
+/// What it has before it is written.
+const LENGTH: u64 = 34 << 20;
 
 async fn fill_log(app: &App, values: usize) {
     for _ in 0..values {
@@ -112,6 +115,23 @@ async fn the_log_starts_over_while_writing_goes_on() {
     let app = spawn_app().await;
     fill_log(&app, VALUES).await;
     assert!(log_bytes(&app) < LOG_BYTES_MAX, "{} bytes", log_bytes(&app));
+    app.stop().await;
+}
+
+/// A log that grows has its length synced with each commit: twice the time.
+#[tokio::test]
+async fn the_log_of_who_stores_much_has_its_length_before_it_is_written() {
+    let app = spawn_app().await;
+    fill_log(&app, 1).await;
+    let lengthened = async {
+        while log_bytes(&app) < LENGTH {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), lengthened).await.unwrap();
+    let length = log_bytes(&app);
+    fill_log(&app, 8).await;
+    assert_eq!(log_bytes(&app), length);
     app.stop().await;
 }
 

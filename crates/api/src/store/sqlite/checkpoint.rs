@@ -4,9 +4,13 @@
 //! A copy that runs beside the commits is as safe (sqlite.org/wal.html, *passive*), but it never finds an end that stays
 //! one, and the log starts over only when all of it is copied: now and then the writer copies the rest itself.
 
+use std::io;
+
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio_util::sync::CancellationToken;
 
+use super::lengthen::lengthen;
 use super::store_error;
 use super::write::Writer;
 use crate::store::{Log, StoreError};
@@ -31,6 +35,11 @@ impl Checkpointer {
         let log = copy(&mut conn).await.map_err(store_error)?;
         self.conn = Some(conn);
         Ok(log)
+    }
+
+    /// Gives the log's file this length, unless that is much of what room there is; gives how many bytes were missing.
+    pub(crate) async fn lengthen(&self, bytes: u64, ended: &CancellationToken) -> io::Result<u64> {
+        lengthen(self.options.get_filename(), bytes, ended).await
     }
 
     /// Before the writer is closed.
