@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -13,38 +12,6 @@ use tokio_util::sync::CancellationToken;
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same once the server is told to stop: others wait for its end.
 const STALL_TIMEOUT_STOPPING: Duration = Duration::from_secs(2);
-
-/// Has the connections of another acceptor watched.
-#[derive(Clone)]
-pub(super) struct Stalling<A> {
-    inner: A,
-    stopping: CancellationToken,
-}
-
-impl<A> Stalling<A> {
-    /// `stopping` is cancelled when the server is told to stop.
-    pub(super) fn new(inner: A, stopping: CancellationToken) -> Self {
-        Self { inner, stopping }
-    }
-}
-
-impl<A, I, S> Accept<I, S> for Stalling<A>
-where
-    A: Accept<I, S>,
-    A::Future: Send + 'static,
-{
-    type Stream = Watched<A::Stream>;
-    type Service = A::Service;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
-
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        let (accepting, stopping) = (self.inner.accept(stream, service), self.stopping.clone());
-        Box::pin(async move {
-            let (stream, service) = accepting.await?;
-            Ok((Watched { stream, stopping, stall: None }, service))
-        })
-    }
-}
 
 /// A connection whose writes fail once the other side has taken nothing for too long.
 pub(super) struct Watched<T> {
@@ -55,6 +22,11 @@ pub(super) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
+    /// `stopping` is cancelled when the server is told to stop.
+    pub(super) fn new(stream: T, stopping: CancellationToken) -> Self {
+        Self { stream, stopping, stall: None }
+    }
+
     /// What becomes of a write, of which the stream says this.
     fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
@@ -121,7 +93,7 @@ mod tests {
 
     fn watched(stopping: CancellationToken) -> (Watched<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(4);
-        (Watched { stream: ours, stopping, stall: None }, theirs)
+        (Watched::new(ours, stopping), theirs)
     }
 
     #[tokio::test(start_paused = true)]

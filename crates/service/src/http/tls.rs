@@ -2,11 +2,9 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum_server::accept::Accept;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -18,11 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{error, info};
 
-use super::capped::{Capped, Permitted};
-
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a handshake may take; until then a silent connection has one of the permits.
+/// How long a handshake may take: a silent connection has one of the permits.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest file that is read: a chain has a few kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -85,6 +81,15 @@ impl Tls {
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { files: Arc::new(files), current, config: Arc::new(config) })
+    }
+
+    /// Takes a connection that does its handshake in time.
+    pub(super) async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let handshake = TlsAcceptor::from(self.config.clone()).accept(stream);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(stream) => stream,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time")),
+        }
     }
 
     /// Looks at the files for ever, and serves what they have. What cannot be served changes nothing: a half-written
@@ -158,35 +163,4 @@ fn certified(texts: &Texts) -> Result<CertifiedKey, TlsError> {
     let provider = ring::default_provider();
     let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| TlsError::Pair(error.to_string()))?;
     Ok(certified)
-}
-
-/// Takes a connection once its handshake is done, and counts it from before.
-#[derive(Clone)]
-pub(super) struct Secured {
-    capped: Capped,
-    acceptor: TlsAcceptor,
-}
-
-impl Secured {
-    pub(super) fn new(capped: Capped, tls: Tls) -> Self {
-        Self { capped, acceptor: TlsAcceptor::from(tls.config) }
-    }
-}
-
-impl<S: Send + 'static> Accept<TcpStream, S> for Secured {
-    type Stream = TlsStream<TcpStream>;
-    type Service = Permitted<S>;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Permitted<S>)>> + Send>>;
-
-    fn accept(&self, stream: TcpStream, inner: S) -> Self::Future {
-        let admitted = self.capped.admit(&stream, inner);
-        let handshake = self.acceptor.accept(stream);
-        Box::pin(async move {
-            let service = admitted?;
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                Ok(stream) => Ok((stream?, service)),
-                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time")),
-            }
-        })
-    }
 }
