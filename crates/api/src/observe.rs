@@ -21,7 +21,7 @@ const ID_BYTES_MAX: usize = 64;
 pub(crate) struct Observed {
     started: Instant,
     method: Method,
-    /// A copy: a part of the request would keep the connection from reading the next one into the same memory.
+    /// A copy: a part of the request would hold all that was read with it, 8 KiB, while its row is written.
     path: Box<str>,
     route: Option<MatchedPath>,
     id: HeaderValue,
