@@ -1,7 +1,6 @@
-//! The spool as its users see it: order, restarts, torn tails, damage, limits.
+//! The spool as its users see it: order, restarts, limits, and over any history a queue.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
@@ -10,8 +9,10 @@ use proptest::prelude::*;
 use super::disk::recorded::Change;
 use super::*;
 
+mod damage;
 mod journal;
 mod rotation;
+mod zeros;
 
 fn settings(dir: &Path) -> Settings {
     Settings { dir: dir.to_owned(), bytes_max: 1 << 20, durability: Durability::Write }
@@ -80,154 +81,9 @@ fn a_second_opener_is_refused() {
     assert!(open(settings(dir.path())).is_ok());
 }
 
-#[test]
-fn a_torn_tail_is_cut_wherever_it_was_torn() {
-    for durability in [Durability::Write, Durability::Fsync] {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { durability, ..settings(dir.path()) };
-        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
-        append(&mut writer, &["kept"]);
-        let kept = gauge.usage().bytes;
-        append(&mut writer, &["torn", "away"]);
-        let end = gauge.usage().bytes;
-        drop((writer, reader, gauge));
-        let path = last_segment(dir.path());
-        let whole = std::fs::read(&path).unwrap();
-        for len in kept + 1..end {
-            let mut torn = whole[..len as usize].to_vec();
-            if durability == Durability::Fsync {
-                torn.resize(whole.len(), 0);
-            }
-            std::fs::write(&path, &torn).unwrap();
-            let (mut writer, mut reader, _, recovery) = open(settings.clone()).unwrap();
-            assert_eq!(recovery.torn_bytes, written(&torn) - kept);
-            assert_eq!(append(&mut writer, &["next"]), 2);
-            assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
-        }
-        assert!(!dir.path().join("corrupt").exists(), "nothing of it was durable");
-    }
-}
-
 /// Bytes before the zeros at the end.
 fn written(bytes: &[u8]) -> u64 {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
-}
-
-/// A file that grows has its length and its place on the disk synced too, with each frame.
-#[test]
-fn frames_are_written_over_zeros() {
-    let dir = tempfile::tempdir().unwrap();
-    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
-    let (mut writer, mut reader, gauge, _) = open(fsync.clone()).unwrap();
-    append(&mut writer, &["one"]);
-    let path = last_segment(dir.path());
-    let prepared = std::fs::metadata(&path).unwrap().len();
-    assert_eq!(prepared, 128 << 10, "all of a small segment");
-    disk::recorded::start();
-    for _ in 0..100 {
-        append(&mut writer, &["more"]);
-    }
-    let changes = disk::recorded::finish();
-    let plain = |change: &Change| matches!(change, Change::Write { .. } | Change::Sync { .. });
-    assert!(changes.len() == 200 && changes.iter().all(plain), "a write and a sync each: {changes:?}");
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), prepared);
-    let big = "x".repeat(50_000);
-    append(&mut writer, &[&big]);
-    append(&mut writer, &[&big]);
-    append(&mut writer, &[&big]);
-    assert_ne!(last_segment(dir.path()), path);
-    let all = texts(&mut reader).len();
-    let used = gauge.usage().bytes;
-    drop((writer, reader, gauge));
-    let (_writer, mut reader, gauge, recovery) = open(fsync).unwrap();
-    assert_eq!((recovery.torn_bytes, texts(&mut reader).len(), gauge.usage().bytes), (0, all, used));
-    let files: u64 = segment::list(dir.path()).unwrap().iter().map(|segment| segment.durable_bytes).sum();
-    assert_eq!(files, used, "no segment keeps the zeros that it does not need");
-}
-
-/// What is prepared is as bounded as what is used, and what there is no room for is not asked for again at once.
-#[test]
-fn where_there_is_no_room_for_zeros_there_may_be_for_a_frame() {
-    let dir = tempfile::tempdir().unwrap();
-    let fsync = Settings { durability: Durability::Fsync, ..settings(dir.path()) };
-    let (mut writer, mut reader, gauge, _) = open(fsync).unwrap();
-    let lengths = || segment::list(dir.path()).unwrap().iter().map(|segment| segment.durable_bytes).sum::<u64>();
-    disk::recorded::fail_next_sync(ErrorKind::StorageFull);
-    assert_eq!(append(&mut writer, &["one"]), 1);
-    assert_eq!(append(&mut writer, &["two"]), 2);
-    assert_eq!(lengths(), gauge.usage().bytes);
-    assert_eq!(texts(&mut reader).len(), 2);
-    let big = "x".repeat(30_000);
-    while writer.append([message(&big)].iter().map(Entry::Message)).is_ok() {
-        assert!(lengths() <= 1 << 20, "{}", lengths());
-    }
-    assert!(gauge.usage().bytes > 1 << 19 && lengths() > gauge.usage().bytes);
-}
-
-#[test]
-fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    append(&mut writer, &["one"]);
-    let path = last_segment(dir.path());
-    let start = std::fs::metadata(&path).unwrap().len();
-    append(&mut writer, &["two"]);
-    append(&mut writer, &["three"]);
-    drop((writer, reader, gauge));
-    let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(start + 40)).unwrap();
-    let mut byte = [0];
-    file.read_exact(&mut byte).unwrap();
-    file.seek(SeekFrom::Start(start + 40)).unwrap();
-    file.write_all(&[byte[0] ^ 1]).unwrap();
-
-    let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
-    assert_eq!(recovery.torn_bytes, 0);
-    assert_eq!(append(&mut writer, &["four"]), 4);
-    assert_eq!(texts(&mut reader), [(1, "one".into()), (3, "three".into()), (4, "four".into())]);
-    let aside: Vec<_> = std::fs::read_dir(dir.path().join("corrupt")).unwrap().collect();
-    assert_eq!(aside.len(), 1, "the damaged frame is kept for a person to look at");
-}
-
-/// A payload is anybody's: what a torn frame holds of it is no frame of ours.
-#[test]
-fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    append(&mut writer, &["kept"]);
-    let mut forged = bytes::BytesMut::new();
-    // What a stranger may know of frames.
-    let codec = frame::Codec { magic: *b"PNT1" };
-    codec.encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
-    let carrier = Message { payload: forged.freeze(), ..message("") };
-    writer.append([Entry::Message(&carrier), Entry::Message(&message("torn"))].into_iter()).unwrap();
-    drop((writer, reader, gauge));
-    let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
-    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-    let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
-    assert_eq!(texts(&mut reader), [(1, "kept".into())]);
-    assert_eq!(append(&mut writer, &["next"]), 2);
-}
-
-/// At the end of the spool it looks like a torn write, but it was durable, and acknowledged.
-#[test]
-fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
-    for durability in [Durability::Write, Durability::Fsync] {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { durability, ..settings(dir.path()) };
-        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
-        append(&mut writer, &["one"]);
-        append(&mut writer, &["two"]);
-        let end = gauge.usage().bytes as usize;
-        drop((writer, reader, gauge));
-        let path = last_segment(dir.path());
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[end - 1] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        drop(open(settings).unwrap());
-        let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
-        assert_eq!(aside, 1, "\"they are never silently cut\"");
-    }
 }
 
 #[test]
@@ -300,27 +156,6 @@ fn a_failed_sync_stores_nothing_and_the_next_append_goes_on() {
     drop((writer, reader, gauge));
     let (_writer, mut reader, _, recovery) = open(fsync).unwrap();
     assert_eq!((recovery.torn_bytes, texts(&mut reader)), (0, vec![(1, "one".into()), (2, "two".into())]));
-}
-
-#[test]
-fn damaged_messages_are_counted_once_the_cursor_has_passed_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
-    append(&mut writer, &["one"]);
-    let path = last_segment(dir.path());
-    let start = std::fs::metadata(&path).unwrap().len();
-    append(&mut writer, &["two", "three"]);
-    append(&mut writer, &["four"]);
-    drop((writer, reader, gauge));
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[start as usize + 40] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    let (_writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
-    assert_eq!(texts(&mut reader), [(1, "one".into()), (4, "four".into())]);
-    reader.ack(1).unwrap();
-    assert_eq!(gauge.usage().progress.damaged, 0);
-    reader.ack(4).unwrap();
-    assert_eq!((gauge.usage().progress.damaged, gauge.usage().waiting), (2, 0));
 }
 
 #[test]

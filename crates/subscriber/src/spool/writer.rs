@@ -162,10 +162,7 @@ impl Writer {
         }
         let file = file.as_ref().expect("mended before every write");
         match write_zeros(file, prepared.max(offset), end) {
-            Err(error) if is_full(&error) => {
-                disk::set_len(file, offset)?;
-                disk::sync(file)?;
-            }
+            Err(error) if is_full(&error) => self.reopen()?,
             result => result?,
         }
         self.active.prepared = end;
@@ -232,11 +229,13 @@ impl Writer {
 
     /// Cuts off what was prepared and not used: no segment but the last one ends in zeros.
     fn trim(&mut self) -> io::Result<()> {
-        if self.active.prepared > self.active.offset {
-            self.active.file = None;
-            self.mend()?;
-        }
-        Ok(())
+        if self.active.prepared > self.active.offset { self.reopen() } else { Ok(()) }
+    }
+
+    /// Gives the descriptor up and takes the file back to its last durable byte.
+    fn reopen(&mut self) -> io::Result<()> {
+        self.active.file = None;
+        self.mend()
     }
 
     fn save_checkpoint(&mut self, from_sequence: u64) -> io::Result<()> {
@@ -254,8 +253,7 @@ impl Writer {
         extent.restarts += 1;
         drop(state);
         self.active.offset = 0;
-        self.active.file = None;
-        self.mend()
+        self.reopen()
     }
 
     /// Makes the active segment fit to append to: a new descriptor, nothing behind the last durable byte.

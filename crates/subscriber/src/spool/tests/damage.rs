@@ -1,0 +1,120 @@
+//! What a cut leaves of a write, and what is damaged later.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+use super::*;
+
+#[test]
+fn a_torn_tail_is_cut_wherever_it_was_torn() {
+    for durability in [Durability::Write, Durability::Fsync] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { durability, ..settings(dir.path()) };
+        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
+        append(&mut writer, &["kept"]);
+        let kept = gauge.usage().bytes;
+        append(&mut writer, &["torn", "away"]);
+        let end = gauge.usage().bytes;
+        drop((writer, reader, gauge));
+        let path = last_segment(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        for len in kept + 1..end {
+            let mut torn = whole[..len as usize].to_vec();
+            if durability == Durability::Fsync {
+                torn.resize(whole.len(), 0);
+            }
+            std::fs::write(&path, &torn).unwrap();
+            let (mut writer, mut reader, _, recovery) = open(settings.clone()).unwrap();
+            assert_eq!(recovery.torn_bytes, written(&torn) - kept);
+            assert_eq!(append(&mut writer, &["next"]), 2);
+            assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
+        }
+        assert!(!dir.path().join("corrupt").exists(), "nothing of it was durable");
+    }
+}
+
+#[test]
+fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let start = std::fs::metadata(&path).unwrap().len();
+    append(&mut writer, &["two"]);
+    append(&mut writer, &["three"]);
+    drop((writer, reader, gauge));
+    let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(start + 40)).unwrap();
+    let mut byte = [0];
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(start + 40)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+
+    let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
+    assert_eq!(recovery.torn_bytes, 0);
+    assert_eq!(append(&mut writer, &["four"]), 4);
+    assert_eq!(texts(&mut reader), [(1, "one".into()), (3, "three".into()), (4, "four".into())]);
+    let aside: Vec<_> = std::fs::read_dir(dir.path().join("corrupt")).unwrap().collect();
+    assert_eq!(aside.len(), 1, "the damaged frame is kept for a person to look at");
+}
+
+/// A payload is anybody's: what a torn frame holds of it is no frame of ours.
+#[test]
+fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["kept"]);
+    let mut forged = bytes::BytesMut::new();
+    // What a stranger may know of frames.
+    let codec = frame::Codec { magic: *b"PNT1" };
+    codec.encode(1 << 62, 0, [Entry::Message(&message("forged"))].into_iter(), &mut forged);
+    let carrier = Message { payload: forged.freeze(), ..message("") };
+    writer.append([Entry::Message(&carrier), Entry::Message(&message("torn"))].into_iter()).unwrap();
+    drop((writer, reader, gauge));
+    let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "kept".into())]);
+    assert_eq!(append(&mut writer, &["next"]), 2);
+}
+
+/// At the end of the spool it looks like a torn write, but it was durable, and acknowledged.
+#[test]
+fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
+    for durability in [Durability::Write, Durability::Fsync] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { durability, ..settings(dir.path()) };
+        let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
+        append(&mut writer, &["one"]);
+        append(&mut writer, &["two"]);
+        let end = gauge.usage().bytes as usize;
+        drop((writer, reader, gauge));
+        let path = last_segment(dir.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[end - 1] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        drop(open(settings).unwrap());
+        let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
+        assert_eq!(aside, 1, "\"they are never silently cut\"");
+    }
+}
+
+#[test]
+fn damaged_messages_are_counted_once_the_cursor_has_passed_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    let path = last_segment(dir.path());
+    let start = std::fs::metadata(&path).unwrap().len();
+    append(&mut writer, &["two", "three"]);
+    append(&mut writer, &["four"]);
+    drop((writer, reader, gauge));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[start as usize + 40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (_writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
+    assert_eq!(texts(&mut reader), [(1, "one".into()), (4, "four".into())]);
+    reader.ack(1).unwrap();
+    assert_eq!(gauge.usage().progress.damaged, 0);
+    reader.ack(4).unwrap();
+    assert_eq!((gauge.usage().progress.damaged, gauge.usage().waiting), (2, 0));
+}
