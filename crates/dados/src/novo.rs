@@ -27,7 +27,7 @@ pub struct NovoDado<'a> {
     #[cfg_attr(feature = "openapi", schema(value_type = Value, examples(23.5, json!({"temperatura": 21.5}))))]
     pub valor: Valor<'a>,
     /// The MQTT topic, or any name of that shape.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "borrowed", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "openapi",
         schema(min_length = 1, max_length = 65535, pattern = r"^[^+#\x00]+$", examples("casa/sala"))
@@ -86,6 +86,13 @@ impl<'a> NovoDado<'a> {
     }
 }
 
+/// An optional text, borrowed where it stands without escapes: within an option, serde borrows none by itself.
+fn borrowed<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
+}
+
 /// Whether `text` is what `formato = "base64"` promises.
 pub fn is_base64(text: &str) -> bool {
     STANDARD.decode(text).is_ok()
@@ -130,6 +137,14 @@ mod tests {
 
     fn read(json: &str) -> Result<String, serde_json::Error> {
         serde_json::from_str::<NovoDado<'_>>(json).map(|novo| novo.valor.0.into_owned())
+    }
+
+    #[test]
+    fn a_topic_is_borrowed_unless_it_is_escaped() {
+        let topico = |json| serde_json::from_str::<NovoDado<'_>>(json).unwrap().topico;
+        assert!(matches!(topico(r#"{"valor":1,"topico":"casa/sala"}"#), Some(Cow::Borrowed("casa/sala"))));
+        assert_eq!(topico(r#"{"valor":1,"topico":"casa\/\u0073ala"}"#).as_deref(), Some("casa/sala"));
+        assert_eq!(topico(r#"{"valor":1,"topico":null}"#), None);
     }
 
     #[test]
