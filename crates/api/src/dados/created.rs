@@ -11,15 +11,27 @@ use crate::store::Row;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Room for the headers of this answer and those that every answer has: one table, which does not grow.
 const HEADERS: usize = 12;
+/// A larger table is not kept for as long as its row is written, and the connection lives.
+const HEADERS_MAX: usize = 2 * HEADERS;
 /// What a row's JSON has beside its texts.
 const FRAME_BYTES: usize = 160;
 
-/// `201` with the row's place and its JSON.
-pub(super) fn created(id: i64, json: Vec<u8>) -> Response {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+/// The table of a request's headers, emptied for those of its answer: hyper takes the answer's for the next request, so
+/// that a connection has one table all its life, and no request has one made.
+pub(super) fn emptied(mut headers: HeaderMap) -> HeaderMap {
+    if headers.capacity() > HEADERS_MAX {
+        return HeaderMap::with_capacity(HEADERS);
+    }
+    headers.clear();
+    headers.reserve(HEADERS);
+    headers
+}
+
+/// `201` with the row's place and its JSON; `headers` are empty.
+pub(super) fn created(mut headers: HeaderMap, id: i64, json: Vec<u8>) -> Response {
     headers.insert(CONTENT_TYPE, JSON);
-    // A path of digits is a header's value.
-    if let Ok(path) = HeaderValue::try_from(format!("/dados/{id}")) {
+    // A path of digits is a header's value; made without spare room, which would be cut off by moving it.
+    if let Ok(path) = HeaderValue::try_from(["/dados/", &id.to_string()].concat()) {
         headers.insert(LOCATION, path);
     }
     let mut response = Response::new(Body::from(json));
@@ -67,29 +79,47 @@ impl Json {
     fn string(&mut self, text: &str) -> &mut Self {
         self.0.reserve(text.len() + 2);
         self.0.push(b'"');
-        for byte in text.bytes() {
-            let short = match byte {
-                b'"' | b'\\' => byte,
-                0x20.. => {
-                    self.0.push(byte);
-                    continue;
-                }
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                0x08 => b'b',
-                0x0c => b'f',
-                _ => {
-                    self.raw(&format!("\\u{byte:04x}"));
-                    continue;
-                }
-            };
-            self.0.extend_from_slice(&[b'\\', short]);
+        let mut rest = text;
+        // What comes before a byte that is escaped is copied at once; such bytes are characters of their own.
+        while let Some(at) = rest.bytes().position(|byte| ESCAPED[usize::from(byte)]) {
+            let (plain, from) = rest.split_at(at);
+            self.raw(plain).escape(from.as_bytes()[0]);
+            rest = &from[1..];
         }
+        self.raw(rest);
         self.0.push(b'"');
         self
     }
+
+    fn escape(&mut self, byte: u8) {
+        let short = match byte {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0c => b'f',
+            ..0x20 => {
+                self.raw(&format!("\\u{byte:04x}"));
+                return;
+            }
+            _ => byte,
+        };
+        self.0.extend_from_slice(&[b'\\', short]);
+    }
 }
+
+/// Which bytes a JSON string has no other way than escaped.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        escaped[byte] = true;
+        byte += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped
+};
 
 #[cfg(test)]
 mod tests {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dados::{Inseridos, Timestamp};
 
 use super::body::{self, BodyError, Form};
-use super::created::{created, json};
+use super::created::{created, emptied, json};
 use super::fault::Fault;
 use super::marks::Marks;
 use super::parse::{Parsed, parse};
@@ -62,11 +63,33 @@ const ROW_BYTES: usize = 160;
         NotStored,
     )
 )]
-pub(crate) async fn create(State(app): State<Arc<App>>, _: NoParameters, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let form = body::form(&parts.headers)?;
-    let marks = Marks::read(&parts.headers)?;
-    drop(parts);
+pub(crate) fn create(
+    State(app): State<Arc<App>>,
+    _: NoParameters,
+    request: Request,
+) -> impl Future<Output = Result<Response, Error>> + Send {
+    // Here, and not within the future: that would have room for the whole request. Of its head only the table is kept,
+    // since a part of it would hold all that was read with it while its row is written.
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let said = Said::read(&headers);
+    store(app, said, emptied(headers), body)
+}
+
+/// What the head says of the body.
+struct Said {
+    form: Form,
+    marks: Marks,
+}
+
+impl Said {
+    fn read(headers: &HeaderMap) -> Result<Self, Error> {
+        Ok(Self { form: body::form(headers)?, marks: Marks::read(headers)? })
+    }
+}
+
+/// `headers` are an empty table for those of the answer.
+async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+    let Said { form, marks } = said?;
     let mut held = app.memory.reserve();
     let body = body::collect(body, &mut held, app.body_bytes_max).await?;
     if form == Form::Urlencoded && matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
@@ -79,9 +102,9 @@ pub(crate) async fn create(State(app): State<Arc<App>>, _: NoParameters, request
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
     match (single, outcome) {
-        (Some(row), Outcome::Stored { first_id, .. }) => Ok(created(first_id, json(first_id, &row))),
+        (Some(row), Outcome::Stored { first_id, .. }) => Ok(created(headers, first_id, json(first_id, &row))),
         // Few need room for this, in the memory that each request has.
-        (Some(_), Outcome::Replayed { first_id, .. }) => Box::pin(replayed(&app, first_id)).await,
+        (Some(_), Outcome::Replayed { first_id, .. }) => Box::pin(replayed(&app, headers, first_id)).await,
         (_, outcome) => answer_many(outcome),
     }
 }
@@ -95,10 +118,10 @@ async fn parse_off_thread(form: Form, body: Bytes) -> Result<Result<Parsed, Faul
     tokio::task::spawn_blocking(move || parse(form, &body, now)).await.map_err(|_| Failure::Unexpected)
 }
 
-async fn replayed(app: &App, first_id: i64) -> Result<Response, Error> {
+async fn replayed(app: &App, headers: HeaderMap, first_id: i64) -> Result<Response, Error> {
     let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
     let json = serde_json::to_vec(&stored).map_err(|_| Failure::Unexpected)?;
-    Ok(([(REPLAYED, "true")], created(stored.id, json)).into_response())
+    Ok(([(REPLAYED, "true")], created(headers, stored.id, json)).into_response())
 }
 
 fn answer_many(outcome: Outcome) -> Result<Response, Error> {
