@@ -1,10 +1,10 @@
 //! One log line a request, with an id that the client can quote, and the count of its answer.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use service::metrics::Metrics;
@@ -21,18 +21,20 @@ const ID_BYTES_MAX: usize = 64;
 pub(crate) struct Observed {
     started: Instant,
     method: Method,
-    /// A copy: a part of the request would hold all that was read with it, 8 KiB, while its row is written.
-    path: Box<str>,
-    route: Option<MatchedPath>,
+    /// The template of its route.
+    route: Option<Arc<str>>,
+    /// A copy, where it is another text than the template's: a part of the request would hold all that was read with it,
+    /// 8 KiB, while its row is written.
+    path: Option<Box<str>>,
     id: HeaderValue,
     span: Span,
 }
 
 impl Observed {
-    pub(crate) fn begin(request: &Request) -> Self {
+    pub(crate) fn begin(request: &Request, route: Option<Arc<str>>) -> Self {
         let started = Instant::now();
-        let (method, path) = (request.method().clone(), request.uri().path().into());
-        let route = request.extensions().get::<MatchedPath>().cloned();
+        let (method, path) = (request.method().clone(), request.uri().path());
+        let path = (route.as_deref() != Some(path)).then(|| path.into());
         let id = request.headers().get(REQUEST_ID).filter(|id| is_sound(id)).cloned().unwrap_or_else(new_id);
         let span = debug_span!("request", id = id.to_str().unwrap_or_default());
         Self { started, method, path, route, id, span }
@@ -45,15 +47,16 @@ impl Observed {
 
     /// Counts and logs the answer, and gives it the id. The path is logged without its query, which may hold a user's data.
     pub(crate) fn end(self, metrics: &Metrics, answer: Response) -> Response {
-        let Self { started, method, path, route, id, span } = self;
+        let Self { started, method, route, path, id, span } = self;
         let mut response = error::uniform(answer, &id);
         let elapsed = started.elapsed();
-        metrics.observe(&method, route, response.status(), elapsed);
-        let (path, status, elapsed_us) = (&*path, response.status().as_u16(), elapsed.as_micros());
+        let (status, elapsed_us) = (response.status().as_u16(), elapsed.as_micros());
+        let path = path.as_deref().or(route.as_deref()).unwrap_or_default();
         span.in_scope(|| match status {
             500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
             _ => debug!(%method, path, status, elapsed_us, "request"),
         });
+        metrics.observe(&method, route, response.status(), elapsed);
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }

@@ -5,14 +5,13 @@ mod unpacked;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::get;
 use service::metrics::Metrics;
-use tower_layer::layer_fn;
+use service::metrics::templates::Templates;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::edge::{Edge, Edged};
+pub(crate) use self::edge::Edge;
 use self::unpacked::Unpacked;
 use crate::access::Gate;
 use crate::dados::export::Exports;
@@ -48,7 +47,10 @@ pub(crate) struct App {
 pub(crate) const URI_BYTES_MAX: usize = 8 << 10;
 pub(crate) const HEADERS_MAX: usize = 64;
 
-/// The routes, each as its handler describes it; what is mounted in another way is for people, and described nowhere.
+/// Those that are for people and their browsers, and described nowhere.
+pub(crate) const PAGES: [&str; 4] = ["/", "/assets/{*file}", "/docs", "/docs/{file}"];
+
+/// The routes, each as its handler describes it, but for the pages.
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::about())
         .routes(routes!(write::create, read::list))
@@ -69,12 +71,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .route("/docs/{file}", get(openapi::page::part))
 }
 
-pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Router {
-    let wire_bytes_max = app.body_bytes_max;
-    let edge = Arc::new(Edge { metrics: app.metrics.clone(), gate, tls });
-    Router::from(routes())
-        // One counter to raise a request, however much there is in it.
-        .with_state(Arc::new(app))
-        // One inside of the other: each `layer` of its own would have axum box and clone each request's way once more.
-        .layer(layer_fn(move |inner| Edged { inner: Unpacked { inner, wire_bytes_max }, edge: edge.clone() }))
+/// All of it, as it is served.
+pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Edge {
+    let (wire_bytes_max, metrics) = (app.body_bytes_max, app.metrics.clone());
+    let (router, document) = routes().split_for_parts();
+    let templates = Templates::new(document.paths.paths.keys().map(String::as_str).chain(PAGES));
+    // One counter to raise a request, however much there is in it.
+    let router = router.with_state(Arc::new(app));
+    Edge { inner: Unpacked { router, wire_bytes_max }, templates, metrics, gate, tls }
 }

@@ -1,10 +1,12 @@
 //! `GET /metrics`: what both products count alike, and the answer, in the text form of OpenMetrics.
 //!
-//! - [`mod@http`]: answers by method, route and status, and the layer that counts them
+//! - [`mod@http`]: answers by method, route and status, and a router that counts its own
+//! - [`templates`]: which route a path is of
 //! - [`process`]: memory, descriptors and processor time of this process
 
 pub mod http;
 mod process;
+pub mod templates;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;

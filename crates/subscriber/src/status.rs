@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
-use service::metrics::http::count;
+use service::metrics::http::Counted;
+use service::metrics::templates::Templates;
 use uuid::Uuid;
 
 use crate::metrics::{Counts, metrics};
@@ -201,17 +201,19 @@ impl std::fmt::Debug for Status {
     }
 }
 
+const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`:
 /// for Prometheus.
-pub fn router(status: Arc<Status>) -> axum::Router {
+pub fn router(status: Arc<Status>) -> Counted {
     let metrics = Arc::new(metrics(&status));
-    let counted = metrics.clone();
-    axum::Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(async move || metrics.answer()))
-        .with_state(status)
-        .layer(from_fn_with_state(counted, count))
+    let counter = metrics.clone();
+    let router = axum::Router::new()
+        .route(ROUTES[0], get(|| async { "ok\n" }))
+        .route(ROUTES[1], get(readyz))
+        .route(ROUTES[2], get(async move || metrics.answer()))
+        .with_state(status);
+    Counted::new(router, counter, Templates::new(ROUTES))
 }
 
 async fn readyz(State(status): State<Arc<Status>>) -> Response {

@@ -6,13 +6,12 @@ use std::fs;
 use serde_json::Value;
 
 use super::document;
+use crate::router::PAGES;
 
 /// Where the document is kept for reviews and clients.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
 /// Writes it anew.
 const WRITE: &str = "PONTE_WRITE_OPENAPI";
-/// What is for people and their browsers, and described nowhere.
-const UNDESCRIBED: [&str; 4] = ["/", "/assets/{*file}", "/docs", "/docs/{file}"];
 
 fn operations() -> Vec<(String, String, Value)> {
     let document: Value = serde_json::from_str(&document()).unwrap();
@@ -35,12 +34,12 @@ fn the_openapi_document_that_is_kept_is_what_the_routes_say() {
     assert!(kept == now, "{KEPT} is not what the routes say: {WRITE}=1 cargo test -p ponte-api openapi writes it");
 }
 
-/// `routes!` mounts only what is described: whatever is mounted in another way is named above.
+/// `routes!` mounts only what is described: whatever is mounted in another way is named beside it.
 #[test]
 fn every_route_is_in_the_openapi_document() {
     let router = include_str!("../router.rs");
     let mounted: Vec<_> = router.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    assert_eq!(mounted, UNDESCRIBED);
+    assert_eq!(mounted, PAGES);
     for other in [".route_service(", ".nest(", ".nest_service(", ".merge(", ".fallback"] {
         assert!(!router.contains(other), "router.rs mounts by {other} what no test here sees");
     }

@@ -3,18 +3,17 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::extract::{ConnectInfo, Request};
-use axum::http::header::ORIGIN;
+use axum::extract::Request;
+use axum::http::header::{ALLOW, ORIGIN};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
+use service::http::Answer;
 use service::metrics::Metrics;
-use tower_service::Service;
+use service::metrics::templates::Templates;
 use tracing::Instrument as _;
 
 use super::unpacked::Unpacked;
@@ -24,37 +23,24 @@ use crate::access::{Asked, Gate};
 use crate::error::{self, Error};
 use crate::observe::Observed;
 
-/// What it needs.
-pub(super) struct Edge {
+/// The edge of what is inside. It lies around the router and not within, where axum would box and clone each request's
+/// way once more.
+pub(crate) struct Edge {
+    pub(super) inner: Unpacked,
+    pub(super) templates: Templates,
     pub(super) metrics: Arc<Metrics>,
     pub(super) gate: Gate,
     pub(super) tls: bool,
 }
 
-/// The edge of what is inside. It is no `from_fn`, whose `Next` would be two more boxes a request.
-#[derive(Clone)]
-pub(super) struct Edged {
-    pub(super) inner: Unpacked,
-    pub(super) edge: Arc<Edge>,
-}
-
-impl Service<Request> for Edged {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
+impl Answer for Edge {
     /// All that needs the request itself is done before there is a future, which would have to hold it.
-    fn call(&mut self, request: Request) -> Self::Future {
-        let edge = self.edge.clone();
-        let about = About { tls: edge.tls, private: edge.gate.is_private(request.method(), request.uri()) };
+    fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
+        let about = About { tls: self.tls, private: self.gate.is_private(request.method(), request.uri()) };
         let origin = request.headers().get(ORIGIN).cloned();
         let asked = request.method() == Method::OPTIONS;
-        let observed = Observed::begin(&request);
-        let admitted = observed.span().in_scope(|| match admit(&edge.gate, &request) {
+        let observed = Observed::begin(&request, self.templates.of(request.uri().path()));
+        let admitted = observed.span().in_scope(|| match admit(&self.gate, &request, peer) {
             Ok(None) => match std::panic::catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
                 Ok(answering) => Either::Left(answering),
                 Err(panic) => Either::Right(error::panicked(panic)),
@@ -62,7 +48,7 @@ impl Service<Request> for Edged {
             Ok(Some(preflight)) => Either::Right(preflight),
             Err(error) => Either::Right(error.into_response()),
         });
-        Box::pin(async move {
+        async move {
             let answer = match admitted {
                 Either::Left(answering) => {
                     let answering = AssertUnwindSafe(answering).catch_unwind();
@@ -72,21 +58,29 @@ impl Service<Request> for Edged {
                 }
                 Either::Right(answer) => answer,
             };
-            // axum adds `Allow` further out, to this as to a refusal.
             let answer = match answer.status() {
-                StatusCode::METHOD_NOT_ALLOWED if asked => StatusCode::NO_CONTENT.into_response(),
+                StatusCode::METHOD_NOT_ALLOWED if asked => allowed(answer),
                 _ => answer,
             };
-            let mut response = observed.end(&edge.metrics, answer);
+            let mut response = observed.end(&self.metrics, answer);
             protect(response.headers_mut(), about);
-            edge.gate.origins().mark(origin.as_ref(), response.headers_mut());
+            self.gate.origins().mark(origin.as_ref(), response.headers_mut());
             Ok(response)
-        })
+        }
     }
 }
 
+/// The answer to who asks for a path's methods, made of the answer to one that the path does not take.
+fn allowed(refusal: Response) -> Response {
+    let mut answer = StatusCode::NO_CONTENT.into_response();
+    if let Some(methods) = refusal.headers().get(ALLOW) {
+        answer.headers_mut().insert(ALLOW, methods.clone());
+    }
+    answer
+}
+
 /// Whether a request may pass; some have their answer already.
-fn admit(gate: &Gate, request: &Request) -> Result<Option<Response>, Error> {
+fn admit(gate: &Gate, request: &Request, peer: SocketAddr) -> Result<Option<Response>, Error> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if uri_bytes > URI_BYTES_MAX {
@@ -98,7 +92,6 @@ fn admit(gate: &Gate, request: &Request) -> Result<Option<Response>, Error> {
     if let Some(preflight) = gate.origins().preflight(method, headers) {
         return Ok(Some(preflight));
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-    gate.admit(Asked { method, uri, headers, peer })?;
+    gate.admit(Asked { method, uri, headers, peer: Some(peer) })?;
     Ok(None)
 }

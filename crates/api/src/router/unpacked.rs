@@ -3,12 +3,11 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::header::CONTENT_ENCODING;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::Route;
 use axum::routing::future::RouteFuture;
 use futures_util::future::Either;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -16,32 +15,25 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
-/// A route whose compressed bodies are limited as they come, then decompressed. What comes of them, and a plain body,
+/// A router whose compressed bodies are limited as they come, then decompressed. What comes of them, and a plain body,
 /// `body::collect` limits.
-#[derive(Clone)]
 pub(super) struct Unpacked {
-    pub(super) inner: Route,
+    pub(super) router: Router,
     pub(super) wire_bytes_max: usize,
 }
 
 type Unpacking = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-impl Service<Request> for Unpacked {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<RouteFuture<Infallible>, Unpacking>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.inner, cx)
-    }
-
+impl Unpacked {
     /// The layers are made where there is something for them to do: each would wrap every body and every answer.
-    fn call(&mut self, request: Request) -> Self::Future {
+    pub(super) fn call(&self, request: Request) -> Either<RouteFuture<Infallible>, Unpacking> {
+        // Its clones are one router, which is always ready.
+        let mut router = self.router.clone();
         if !request.headers().contains_key(CONTENT_ENCODING) {
-            return Either::Left(self.inner.call(request));
+            return Either::Left(router.call(request));
         }
         let layers = (RequestBodyLimitLayer::new(self.wire_bytes_max), RequestDecompressionLayer::new());
-        let mut unpacking = layers.layer(self.inner.clone());
+        let mut unpacking = layers.layer(router);
         Either::Right(Box::pin(async move {
             poll_fn(|cx| Service::<Request>::poll_ready(&mut unpacking, cx)).await?;
             Ok(unpacking.call(request).await?.into_response())

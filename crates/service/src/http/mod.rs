@@ -1,18 +1,23 @@
 //! HTTP/1.1 over TCP or TLS: how many connections, how long their headers may take, and how they end.
 //!
 //! - [`tls`]: the server's certificate, its reload, and handshakes
-//! - `capped`: connections at the same time; `connection`: one of them; `stall`: who takes nothing is given up
+//! - `capped`: connections at the same time; `connection`: one of them; `timer`: how long its heads take
+//! - `stall`: who takes nothing is given up
 
 mod capped;
 mod connection;
 mod stall;
+mod timer;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +32,16 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// How long requests under way may take once the server is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves until the token is cancelled and the requests under way have ended, or have had their time. Handlers find the
-/// address of who asks as `ConnectInfo<SocketAddr>`.
+/// What answers a program's requests.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers one; `peer` is who sent it.
+    fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send;
+}
+
+/// Serves until the token is cancelled and the requests under way have ended, or have had their time.
 pub async fn serve(
     listener: StdTcpListener,
-    router: Router,
+    answer: impl Answer,
     connections_max: u32,
     tls: Option<Tls>,
     token: CancellationToken,
@@ -45,7 +55,7 @@ pub async fn serve(
         }
     };
     let serving = async {
-        let connection = Connection { router, tls: tls.clone(), stopping: token.clone() };
+        let connection = Connection { answer: Arc::new(answer), tls: tls.clone(), stopping: token.clone() };
         let mut connections = take(listener, Capped::new(connections_max), &connection).await;
         let ended = async { while connections.join_next().await.is_some() {} };
         // What is left then ends with its set.
@@ -54,12 +64,11 @@ pub async fn serve(
     tokio::select! {
         () = serving => Ok(()),
         () = reloading => Ok(()),
-        () = connection::beat() => Ok(()),
     }
 }
 
 /// Takes connections until it is told to stop; gives those that are left.
-async fn take(listener: TcpListener, mut capped: Capped, connection: &Connection) -> JoinSet<()> {
+async fn take<A: Answer>(listener: TcpListener, mut capped: Capped, connection: &Connection<A>) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {

@@ -1,22 +1,26 @@
 //! Counts answers by method, route and status, and how long they took: one look-up and a few atomics a request.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::Router;
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
+use tower_service::Service as _;
 
 use super::Metrics;
+use super::templates::Templates;
+use crate::http::Answer;
 
 /// Upper bounds of the latency's buckets: from an answer out of memory to one that waited for a slow disk.
 const LATENCY_BUCKETS_S: [f64; BUCKETS] =
@@ -32,32 +36,12 @@ struct Labels {
 }
 
 /// The route's template, never the path; none where no route fits.
-#[derive(Clone, Debug)]
-struct Route(Option<MatchedPath>);
-
-impl Route {
-    fn as_str(&self) -> &str {
-        self.0.as_ref().map_or("unmatched", MatchedPath::as_str)
-    }
-}
-
-impl PartialEq for Route {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Route {}
-
-impl Hash for Route {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Route(Option<Arc<str>>);
 
 impl EncodeLabelValue for Route {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.as_str())
+        encoder.write_str(self.0.as_deref().unwrap_or("unmatched"))
     }
 }
 
@@ -126,19 +110,39 @@ impl Collector for Http {
 }
 
 impl Metrics {
-    /// Counts an answer, for a program whose outermost layer measures by itself; `route` is its extension of the request.
-    pub fn observe(&self, method: &Method, route: Option<MatchedPath>, status: StatusCode, elapsed: Duration) {
+    /// Counts an answer, for a program that measures by itself; `route` is the template of its route.
+    pub fn observe(&self, method: &Method, route: Option<Arc<str>>, status: StatusCode, elapsed: Duration) {
         self.http.observe(Labels { method: known(method), route: Route(route), status: status.as_u16() }, elapsed);
     }
 }
 
-/// The layer for all other programs, to be laid outermost: counts every answer that a handler or another layer gives.
-pub async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let (method, route) = (request.method().clone(), request.extensions().get().cloned());
-    let response = next.run(request).await;
-    metrics.observe(&method, route, response.status(), started.elapsed());
-    response
+/// A router whose answers are counted, those too that it gives where no route fits.
+#[derive(Debug)]
+pub struct Counted {
+    router: Router,
+    metrics: Arc<Metrics>,
+    templates: Templates,
+}
+
+impl Counted {
+    /// `templates` are the router's.
+    pub fn new(router: Router, metrics: Arc<Metrics>, templates: Templates) -> Self {
+        Self { router, metrics, templates }
+    }
+}
+
+impl Answer for Counted {
+    fn answer(&self, request: Request, _: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
+        let started = Instant::now();
+        let (method, route) = (request.method().clone(), self.templates.of(request.uri().path()));
+        // A router is always ready.
+        let answering = self.router.clone().call(request);
+        async move {
+            let response = answering.await?;
+            self.metrics.observe(&method, route, response.status(), started.elapsed());
+            Ok(response)
+        }
+    }
 }
 
 /// The method's name, if it is one of RFC 9110 or PATCH: clients can make up others without end.
