@@ -6,7 +6,7 @@ use ponte_api::config::{Action, Cli, Config};
 use ponte_api::token::token;
 use ponte_api::{backup, check, reproject, run, server};
 use service::commands::health;
-use service::launch::{block_on, launch};
+use service::launch::{block_on_fewer, launch};
 use service::settings::Parsed;
 use service::{Exit, Fatal, shutdown, telemetry};
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
 
 fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
     telemetry::init(&cli.log)?;
-    block_on(async {
+    // SQLite's thread, which writes, has as much to do as one that answers.
+    block_on_fewer(async {
         match cli.command.unwrap_or(Action::Serve) {
             Action::Serve => serve(cli.config).await,
             Action::Check => check::check(&cli.config, &sources).await,

@@ -1,9 +1,12 @@
 //! From the command line to the exit code: what every `main` here does.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
 use crate::commands::print;
 use crate::settings::{self, Parsed, Stop};
@@ -33,7 +36,19 @@ pub fn launch<T: Parser>(start: impl FnOnce(Parsed<T>) -> Result<(), Fatal>) -> 
 
 /// Runs `future` on a runtime of its own, which ends with it though some thread may hang.
 pub fn block_on(future: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    run(&mut Builder::new_multi_thread(), future)
+}
+
+/// The same with a thread fewer for requests, if there is more than one: for a program with a thread of its own that has
+/// as much to do. With as many of them as processors beside it, the kernel puts two on one, where each event that one of
+/// them takes wakes the other, while another processor has nothing to do.
+pub fn block_on_fewer(future: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    run(Builder::new_multi_thread().worker_threads((processors - 1).max(1)), future)
+}
+
+fn run(builder: &mut Builder, future: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| Fatal::new(Exit::Unavailable, format_args!("cannot start the runtime: {error}")))?;
