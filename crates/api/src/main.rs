@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 
 fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
     telemetry::init(&cli.log)?;
-    // SQLite's thread, which writes, has as much to do as one that answers.
+    // All writes wait for SQLite's thread.
     block_on_fewer(async {
         match cli.command.unwrap_or(Action::Serve) {
             Action::Serve => serve(cli.config).await,

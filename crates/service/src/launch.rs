@@ -39,9 +39,9 @@ pub fn block_on(future: impl Future<Output = Result<(), Fatal>>) -> Result<(), F
     run(&mut Builder::new_multi_thread(), future)
 }
 
-/// The same with a thread fewer for requests, if there is more than one: for a program with a thread of its own that has
-/// as much to do. With as many of them as processors beside it, the kernel puts two on one, where each event that one of
-/// them takes wakes the other, while another processor has nothing to do.
+/// The same with one thread fewer than processors, if there are several: for a program whose requests all wait for a
+/// thread of another kind, which so finds a processor. With as many threads as processors beside it, Linux puts two on
+/// one, where each event that one of them takes wakes the other, while another processor has nothing to do.
 pub fn block_on_fewer(future: impl Future<Output = Result<(), Fatal>>) -> Result<(), Fatal> {
     let processors = available_parallelism().map_or(1, NonZero::get);
     run(Builder::new_multi_thread().worker_threads((processors - 1).max(1)), future)

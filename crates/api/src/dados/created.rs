@@ -124,6 +124,7 @@ const ESCAPED: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderName;
     use dados::{Dado, Formato};
     use proptest::option;
     use proptest::prelude::*;
@@ -138,6 +139,16 @@ mod tests {
             retido: row.retido,
             dup: row.dup,
             formato: row.formato.map(|formato| formato.as_str().to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_table_is_emptied_and_a_large_one_is_not_kept() {
+        for count in [1, HEADERS, HEADERS_MAX + 1, 60] {
+            let names = (0..count).map(|number| HeaderName::try_from(format!("x-{number}")).unwrap());
+            let headers = emptied(names.map(|name| (name, JSON)).collect());
+            assert!(headers.is_empty());
+            assert!((HEADERS..=HEADERS_MAX).contains(&headers.capacity()), "{} of {count}", headers.capacity());
         }
     }
 
