@@ -20,7 +20,7 @@ const PATH_BYTES_MAX: usize = 200;
 pub(crate) struct Refusal<'a> {
     /// The token's name, where it is one of ours.
     pub(crate) token: Option<Arc<str>>,
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) address: IpAddr,
     pub(crate) method: &'a Method,
     /// Without its query, which may hold a user's data.
     pub(crate) path: &'a str,
@@ -43,8 +43,8 @@ impl Audit {
     pub(crate) fn refused(&self, refusal: &Refusal<'_>, now: Instant) {
         let Some(left_out) = self.due(now) else { return };
         let Refusal { token, address, method, path, status, why } = refusal;
+        let address = address.to_string();
         let token = token.as_deref().unwrap_or("none");
-        let address = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)];
         warn!(target: "audit", token, address, %method, path, status, why, left_out, "access refused");
     }

@@ -65,7 +65,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: SocketAddr,
 }
 
 /// What decides. Clones are the same gate.
@@ -133,9 +133,8 @@ impl Gate {
         let path = asked.uri.path();
         if let Some(limiter) = &self.0.per_address
             && !is_health(path)
-            && let Some(client) = self.client(asked)
         {
-            limiter.take(counted(client), now).map_err(Refused::AddressRate)?;
+            limiter.take(counted(self.client(asked)), now).map_err(Refused::AddressRate)?;
         }
         let Some(tokens) = &self.0.tokens else {
             let is_let_in = self.0.origins.allowed(asked.headers.get(ORIGIN)).is_some();
@@ -146,14 +145,12 @@ impl Gate {
             return Ok(());
         }
         let token = bearer(asked.headers).ok_or(Refused::NoToken)?;
-        let address = self.client(asked).map(counted);
-        if let Some(address) = &address {
-            self.0.wrong_tokens.look(address, now).map_err(Refused::WrongTokens)?;
-        }
+        let address = counted(self.client(asked));
+        self.0.wrong_tokens.look(&address, now).map_err(Refused::WrongTokens)?;
         let tokens = tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
         let wrong = || {
             // Counted, not asked: this one has its answer already.
-            let _ = address.map(|address| self.0.wrong_tokens.take(address, now));
+            let _ = self.0.wrong_tokens.take(address, now);
             Refused::InvalidToken
         };
         let scope = match tokens.look_up(token, Timestamp::now()) {
@@ -176,8 +173,8 @@ impl Gate {
         }
     }
 
-    fn client(&self, asked: Asked<'_>) -> Option<IpAddr> {
-        asked.peer.map(|peer| self.0.proxies.client(peer, asked.headers))
+    fn client(&self, asked: Asked<'_>) -> IpAddr {
+        self.0.proxies.client(asked.peer, asked.headers)
     }
 }
 

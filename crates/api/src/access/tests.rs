@@ -32,7 +32,7 @@ fn ask(gate: &Gate, peer: &str, request: &str, authorization: &[&str]) -> Result
     for value in authorization {
         headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
     }
-    let peer = Some(SocketAddr::new(peer.parse().unwrap(), 1));
+    let peer = SocketAddr::new(peer.parse().unwrap(), 1);
     gate.admit(Asked { method: &method.parse().unwrap(), uri: &path.parse().unwrap(), headers: &headers, peer })
 }
 
@@ -146,7 +146,8 @@ fn without_tokens_other_sites_are_refused_unless_they_are_let_in() {
         let headers = [("host", "localhost:8080"), ("origin", origin), ("sec-fetch-site", "cross-site")];
         let headers =
             headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into_iter().collect();
-        gate.admit(Asked { method: &Method::POST, uri: &"/dados".parse().unwrap(), headers: &headers, peer: None })
+        let (uri, peer) = ("/dados".parse().unwrap(), "127.0.0.1:1".parse().unwrap());
+        gate.admit(Asked { method: &Method::POST, uri: &uri, headers: &headers, peer })
     };
     assert_eq!(post("https://painel.example"), Ok(()));
     assert!(matches!(post("https://evil.example"), Err(Refused::OtherSite(_))));

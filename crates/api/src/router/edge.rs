@@ -92,6 +92,6 @@ fn admit(gate: &Gate, request: &Request, peer: SocketAddr) -> Result<Option<Resp
     if let Some(preflight) = gate.origins().preflight(method, headers) {
         return Ok(Some(preflight));
     }
-    gate.admit(Asked { method, uri, headers, peer: Some(peer) })?;
+    gate.admit(Asked { method, uri, headers, peer })?;
     Ok(None)
 }
