@@ -1,6 +1,6 @@
 //! `GET /metrics`: what both products count alike, and the answer, in the text form of OpenMetrics.
 //!
-//! - [`mod@http`]: answers by method, route and status, and a router that counts its own
+//! - [`mod@http`]: answers by method, route and status, and routes that count their own
 //! - [`templates`]: which route a path is of
 //! - [`process`]: memory, descriptors and processor time of this process
 

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use service::metrics::http::Counted;
-use service::metrics::templates::Templates;
 use uuid::Uuid;
 
 use crate::metrics::{Counts, metrics};
@@ -201,19 +200,17 @@ impl std::fmt::Debug for Status {
     }
 }
 
-const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-
 /// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`:
 /// for Prometheus.
 pub fn router(status: Arc<Status>) -> Counted {
     let metrics = Arc::new(metrics(&status));
-    let counter = metrics.clone();
-    let router = axum::Router::new()
-        .route(ROUTES[0], get(|| async { "ok\n" }))
-        .route(ROUTES[1], get(readyz))
-        .route(ROUTES[2], get(async move || metrics.answer()))
-        .with_state(status);
-    Counted::new(router, counter, Templates::new(ROUTES))
+    let scraped = metrics.clone();
+    let routes = [
+        ("/healthz", get(|| async { "ok\n" })),
+        ("/readyz", get(readyz).with_state(status)),
+        ("/metrics", get(async move || scraped.answer())),
+    ];
+    Counted::new(routes, metrics)
 }
 
 async fn readyz(State(status): State<Arc<Status>>) -> Response {

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,28 +30,21 @@ const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// What connections have in common.
 pub(super) struct Connection<A> {
-    pub(super) answer: Arc<A>,
+    pub(super) answer: A,
     pub(super) tls: Option<Tls>,
     /// Cancelled when the server is told to stop.
     pub(super) stopping: CancellationToken,
 }
 
-impl<A> Clone for Connection<A> {
-    fn clone(&self) -> Self {
-        let Self { answer, tls, stopping } = self;
-        Self { answer: answer.clone(), tls: tls.clone(), stopping: stopping.clone() }
-    }
-}
-
 impl<A: Answer> Connection<A> {
     /// Answers until the client goes, or until the request under way when the server is told to stop.
-    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { answer, tls, stopping } = self;
         let result = async {
             stream.set_nodelay(true)?;
-            let Some(tls) = tls else { return talk(stream, &*answer, peer, &stopping).await };
+            let Some(tls) = tls else { return talk(stream, answer, peer, stopping).await };
             match stopping.run_until_cancelled(tls.handshake(stream)).await {
-                Some(stream) => talk(stream?, &*answer, peer, &stopping).await,
+                Some(stream) => talk(stream?, answer, peer, stopping).await,
                 None => Ok(()),
             }
         };

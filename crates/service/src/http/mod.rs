@@ -55,7 +55,7 @@ pub async fn serve(
         }
     };
     let serving = async {
-        let connection = Connection { answer: Arc::new(answer), tls: tls.clone(), stopping: token.clone() };
+        let connection = Arc::new(Connection { answer, tls: tls.clone(), stopping: token.clone() });
         let mut connections = take(listener, Capped::new(connections_max), &connection).await;
         let ended = async { while connections.join_next().await.is_some() {} };
         // What is left then ends with its set.
@@ -68,7 +68,7 @@ pub async fn serve(
 }
 
 /// Takes connections until it is told to stop; gives those that are left.
-async fn take<A: Answer>(listener: TcpListener, mut capped: Capped, connection: &Connection<A>) -> JoinSet<()> {
+async fn take<A: Answer>(listener: TcpListener, mut capped: Capped, connection: &Arc<Connection<A>>) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use axum::routing::MethodRouter;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -116,7 +117,7 @@ impl Metrics {
     }
 }
 
-/// A router whose answers are counted, those too that it gives where no route fits.
+/// Routes whose answers are counted, those too where none fits.
 #[derive(Debug)]
 pub struct Counted {
     router: Router,
@@ -125,9 +126,11 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// `templates` are the router's.
-    pub fn new(router: Router, metrics: Arc<Metrics>, templates: Templates) -> Self {
-        Self { router, metrics, templates }
+    /// Each route's template, and what answers there.
+    pub fn new<const ROUTES: usize>(routes: [(&str, MethodRouter); ROUTES], metrics: Arc<Metrics>) -> Self {
+        let templates = Templates::new(routes.each_ref().map(|(template, _)| *template));
+        let mount = |router: Router, (template, methods): (&str, MethodRouter)| router.route(template, methods);
+        Self { router: routes.into_iter().fold(Router::new(), mount), metrics, templates }
     }
 }
 
