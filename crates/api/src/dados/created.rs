@@ -81,7 +81,7 @@ impl Json {
         self.0.push(b'"');
         let mut rest = text;
         // What comes before a byte that is escaped is copied at once; such bytes are characters of their own.
-        while let Some(at) = rest.bytes().position(|byte| ESCAPED[usize::from(byte)]) {
+        while let Some(at) = rest.bytes().position(|byte| matches!(byte, ..0x20 | b'"' | b'\\')) {
             let (plain, from) = rest.split_at(at);
             self.raw(plain).escape(from.as_bytes()[0]);
             rest = &from[1..];
@@ -107,19 +107,6 @@ impl Json {
         self.0.extend_from_slice(&[b'\\', short]);
     }
 }
-
-/// Which bytes a JSON string has no other way than escaped.
-const ESCAPED: [bool; 256] = {
-    let mut escaped = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        escaped[byte] = true;
-        byte += 1;
-    }
-    escaped[b'"' as usize] = true;
-    escaped[b'\\' as usize] = true;
-    escaped
-};
 
 #[cfg(test)]
 mod tests {
