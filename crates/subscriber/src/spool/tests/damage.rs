@@ -1,8 +1,13 @@
 //! What a cut leaves of a write, and what is damaged later.
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-
 use super::*;
+
+/// Damages one bit of the file's byte there.
+fn flip(path: &Path, at: u64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at as usize] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
 
 #[test]
 fn a_torn_tail_is_cut_wherever_it_was_torn() {
@@ -42,12 +47,7 @@ fn damage_before_sound_frames_is_set_aside_and_the_rest_flows_on() {
     append(&mut writer, &["two"]);
     append(&mut writer, &["three"]);
     drop((writer, reader, gauge));
-    let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(start + 40)).unwrap();
-    let mut byte = [0];
-    file.read_exact(&mut byte).unwrap();
-    file.seek(SeekFrom::Start(start + 40)).unwrap();
-    file.write_all(&[byte[0] ^ 1]).unwrap();
+    flip(&path, start + 40);
 
     let (mut writer, mut reader, _, recovery) = open(settings(dir.path())).unwrap();
     assert_eq!(recovery.torn_bytes, 0);
@@ -86,12 +86,9 @@ fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
         let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
         append(&mut writer, &["one"]);
         append(&mut writer, &["two"]);
-        let end = gauge.usage().bytes as usize;
+        let end = gauge.usage().bytes;
         drop((writer, reader, gauge));
-        let path = last_segment(dir.path());
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[end - 1] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
+        flip(&last_segment(dir.path()), end - 1);
         drop(open(settings).unwrap());
         let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
         assert_eq!(aside, 1, "\"they are never silently cut\"");
@@ -108,9 +105,7 @@ fn damaged_messages_are_counted_once_the_cursor_has_passed_them() {
     append(&mut writer, &["two", "three"]);
     append(&mut writer, &["four"]);
     drop((writer, reader, gauge));
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[start as usize + 40] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    flip(&path, start + 40);
     let (_writer, mut reader, gauge, _) = open(settings(dir.path())).unwrap();
     assert_eq!(texts(&mut reader), [(1, "one".into()), (4, "four".into())]);
     reader.ack(1).unwrap();
