@@ -52,17 +52,6 @@ impl Ingest {
     }
 }
 
-/// How much of the writer's time batches have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Load {
-    #[default]
-    None,
-    /// A batch comes now and then, and would wait for work that is long.
-    Light,
-    /// Batches have more than one in [`LOADED_PARTS`].
-    Heavy,
-}
-
 /// Who has had how much of the writer's time. A moment is the time since some begin.
 #[derive(Debug, Default)]
 pub(super) struct Share {
@@ -71,8 +60,8 @@ pub(super) struct Share {
     /// When the window began that the load is measured over, and what batches have had of it.
     began: Duration,
     busy: Duration,
-    /// What batches had of the last whole window.
-    load: Load,
+    /// Whether batches had much of the last whole window.
+    is_heavy: bool,
 }
 
 impl Share {
@@ -96,22 +85,13 @@ impl Share {
     /// Whether work may begin while nobody waits: under load somebody will before it ends.
     pub(super) fn may_begin(&mut self, now: Duration) -> bool {
         self.look(now);
-        self.load != Load::Heavy || self.is_owed()
-    }
-
-    /// As it was in the last window.
-    pub(super) fn load(&self) -> Load {
-        self.load
+        !self.is_heavy || self.is_owed()
     }
 
     fn look(&mut self, now: Duration) {
         let length = now.saturating_sub(self.began);
         if length >= WINDOW {
-            self.load = match self.busy {
-                Duration::ZERO => Load::None,
-                busy if busy * LOADED_PARTS > length => Load::Heavy,
-                _ => Load::Light,
-            };
+            self.is_heavy = self.busy * LOADED_PARTS > length;
             (self.began, self.busy) = (now, Duration::ZERO);
         }
     }
@@ -157,10 +137,6 @@ mod tests {
             share.work_took(MS / 2);
             now += MS * 2 / 3;
         }
-        assert_eq!(share.load(), Load::Light);
-        share.look(now + WINDOW);
-        share.look(now + WINDOW * 2);
-        assert_eq!(share.load(), Load::None);
     }
 
     #[test]

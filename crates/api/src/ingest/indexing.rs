@@ -1,18 +1,20 @@
 //! When the indexes of topics and of time take up rows: after the answers, and never so long that a batch waits for much of it.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::Task;
-use super::aside::Load;
 use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
 /// What a row takes in the index, about.
 const ENTRY_BYTES: u64 = 32;
-/// Under a light load a step is so many times smaller: two or three milliseconds.
-const LIGHT_PARTS: u64 = 8;
+/// Rows that a step takes up at least: where few come, no batch waits long for it, a millisecond or three.
+const STEP_ROWS_MIN: u64 = 512;
+/// A step takes up what comes in this time, about. It writes a page of most topics, however many rows it has of each: where
+/// many come, a large one costs less in all.
+const STEP_EVERY: Duration = Duration::from_millis(250);
 
 /// What the index has not taken up, counted by ids, and when to take up more of it.
 #[derive(Debug, Default)]
@@ -24,6 +26,30 @@ pub(super) struct Backlog {
     must_wait: bool,
     /// Whether the log has it that steps fail.
     is_failing: bool,
+    pace: Pace,
+}
+
+/// How many rows the next step takes up.
+#[derive(Debug)]
+struct Pace {
+    rows: u64,
+    /// The last step.
+    last: Option<Instant>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { rows: STEP_ROWS_MIN, last: None }
+    }
+}
+
+impl Pace {
+    /// Twice as many as the last step where that was a short time ago, else half as many.
+    fn next(&mut self, now: Instant) -> u64 {
+        let is_soon = self.last.replace(now).is_some_and(|last| now.duration_since(last) < STEP_EVERY);
+        self.rows = if is_soon { self.rows * 2 } else { self.rows / 2 }.clamp(STEP_ROWS_MIN, STEP_ROWS);
+        self.rows
+    }
 }
 
 impl Backlog {
@@ -74,9 +100,8 @@ impl Task {
 
     /// One step. It changes nothing for anyone who reads or writes, and so its failure is nobody's: it is tried again.
     pub(super) async fn index(&mut self) {
-        // Each step writes a page of most topics: a large one costs less in all, and a small one delays nobody.
-        let rows_max = if self.share.load() == Load::Light { STEP_ROWS / LIGHT_PARTS } else { STEP_ROWS };
         let began = Instant::now();
+        let rows_max = self.backlog.pace.next(began);
         let result = self.writer.index(rows_max).await;
         debug!(rows_max, elapsed_us = began.elapsed().as_micros(), "step of the indexes");
         self.take(result);
@@ -166,6 +191,26 @@ mod tests {
             }
             assert!(backlog.rows() < STEP_ROWS && backlog.owed_rows < STEP_ROWS);
         }
+    }
+
+    /// The sizes of steps where rows come evenly, once the pace has settled.
+    fn paced(rows_per_second: f64) -> (u64, u64) {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut step = || {
+            let rows = pace.next(now);
+            now += Duration::from_secs_f64(rows as f64 / rows_per_second);
+            rows
+        };
+        let settled: Vec<u64> = (0..100).map(|_| step()).skip(50).collect();
+        (*settled.iter().min().unwrap(), *settled.iter().max().unwrap())
+    }
+
+    #[test]
+    fn a_step_takes_up_what_comes_in_a_quarter_of_a_second() {
+        assert_eq!(paced(10.0), (STEP_ROWS_MIN, STEP_ROWS_MIN));
+        assert_eq!(paced(1_000.0), (STEP_ROWS_MIN, STEP_ROWS_MIN));
+        assert_eq!(paced(25_000.0), (4096, 8192));
+        assert_eq!(paced(400_000.0), (STEP_ROWS, STEP_ROWS));
     }
 
     #[test]
