@@ -11,14 +11,18 @@ use tracing::{debug, info, warn};
 use super::Task;
 use crate::store::{Checkpointer, Log, StoreError};
 
-/// What goes into the log before it is copied, about: four times SQLite's own thousand pages. A copy syncs twice, and the
-/// syncs of spool and commits wait behind those.
-const COPY_EVERY_BYTES: u64 = 16 << 20;
-/// A log of so much is copied to its end while nobody writes, so that it can start over. Where copying is slower than
-/// writing, who writes waits for it here.
+/// What goes into the log before it is copied, about. The syncs of spool and commits wait behind those of a copy: small
+/// ones come often, and delay nobody for long.
+const COPY_EVERY_BYTES: u64 = 2 << 20;
+/// A log that has so much when it is copied is copied to its end while nobody writes, so that it can start over: then only
+/// what came during the copy is left, a few pages.
+const LONG_BYTES: u64 = 30 << 20;
+/// At so much the writer copies it to its end in any case. Where copying is slower than writing, who writes waits for it
+/// here.
 const LOG_BYTES_MAX: u64 = 34 << 20;
-/// After so much more it is tried again: who reads at that moment keeps the log from starting over.
-const AGAIN_BYTES: u64 = 2 << 20;
+/// After so much more it is tried again: who reads at that moment keeps the log from starting over. A copy beside the
+/// commits comes before, and tells whether it has.
+const AGAIN_BYTES: u64 = 4 << 20;
 /// Once so much is written, the log's file gets the length that it will have: whoever stores little has a short one.
 const LENGTHEN_AFTER_BYTES: u64 = 1 << 20;
 /// SQLite's default; a database that was made with smaller pages has its log copied sooner than it need be.
@@ -38,6 +42,8 @@ pub(super) struct Tidings {
     short: Notify,
     /// Held while it is copied beside the commits.
     copying: Mutex<()>,
+    /// A long log was copied, and the writer may copy the rest.
+    is_rest_due: AtomicBool,
     is_failing: AtomicBool,
 }
 
@@ -50,6 +56,28 @@ impl Tidings {
     /// What the log has, about.
     fn log_bytes(&self) -> u64 {
         self.had_bytes.load(Ordering::Relaxed) + self.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is worth a copy beside the commits, and not the writer's turn.
+    fn is_due(&self) -> bool {
+        self.written_bytes.load(Ordering::Relaxed) >= COPY_EVERY_BYTES && self.log_bytes() < LOG_BYTES_MAX
+    }
+
+    /// Whether the writer copies the rest.
+    fn is_writers_turn(&self) -> bool {
+        self.is_rest_due.load(Ordering::Relaxed) || self.log_bytes() >= LOG_BYTES_MAX
+    }
+
+    /// A copy beside the commits has ended.
+    fn copied_beside(&self) {
+        let is_long = self.had_bytes.load(Ordering::Relaxed) >= LONG_BYTES;
+        self.is_rest_due.store(is_long, Ordering::Relaxed);
+    }
+
+    /// The writer's copy has ended. The log starts over with the next commit, unless someone reads: the next copy tells.
+    fn copied_by_writer(&self) {
+        self.had_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
+        self.is_rest_due.store(false, Ordering::Relaxed);
     }
 
     /// A copy begins: what is written from now on is not in what it tells of the log.
@@ -94,13 +122,13 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
             }
             () = ended.cancelled() => break,
         }
-        // Then it is the writer's turn.
-        if tidings.log_bytes() >= LOG_BYTES_MAX {
-            continue;
-        }
         let _copying = tidings.copying.lock().await;
-        let began = tidings.copying_begins();
-        tidings.copied(began, checkpointer.checkpoint().await);
+        // The writer may have copied it meanwhile, or be about to.
+        if tidings.is_due() {
+            let began = tidings.copying_begins();
+            tidings.copied(began, checkpointer.checkpoint().await);
+            tidings.copied_beside();
+        }
     }
     checkpointer.close().await;
 }
@@ -110,15 +138,14 @@ impl Task {
     pub(super) async fn logged(&mut self, bytes: u64) {
         let bytes = bytes + TRANSACTION_BYTES;
         let written = self.tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.tidings.log_bytes() >= LOG_BYTES_MAX {
+        if self.tidings.is_writers_turn() {
             // The other has just copied nearly all of it, or is at it, on a disk that is slower than who writes. Where a
             // reader is in the way of both, this is soon given up.
             let _other = self.tidings.copying.lock().await;
             let began = self.tidings.copying_begins();
             self.tidings.copied(began, self.writer.checkpoint().await);
-            // It starts over with the next commit, unless someone reads: the next copy tells.
-            self.tidings.had_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
-        } else if written >= COPY_EVERY_BYTES {
+            self.tidings.copied_by_writer();
+        } else if self.tidings.is_due() {
             self.tidings.due.notify_one();
         } else if written >= LENGTHEN_AFTER_BYTES && !self.tidings.is_lengthened.swap(true, Ordering::Relaxed) {
             self.tidings.short.notify_one();
@@ -140,5 +167,51 @@ mod tests {
         let pages = COPY_EVERY_BYTES / PAGE_BYTES;
         tidings.copied(began, Ok(Log { pages, copied: pages }));
         assert_eq!(tidings.log_bytes(), COPY_EVERY_BYTES + (12 << 20));
+    }
+
+    /// The log as a copy finds it.
+    fn found(bytes: u64) -> Result<Log, StoreError> {
+        Ok(Log { pages: bytes / PAGE_BYTES, copied: bytes / PAGE_BYTES })
+    }
+
+    #[test]
+    fn the_writer_copies_only_the_rest_of_a_long_log_and_the_next_copy_tells_what_became_of_it() {
+        let tidings = Tidings::default();
+        let write = |bytes| tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let copy_beside = |bytes| {
+            assert!(tidings.is_due());
+            tidings.copied(tidings.copying_begins(), found(bytes));
+            tidings.copied_beside();
+        };
+        // Until it is long, it is copied beside the commits alone.
+        let mut log = 0;
+        while log < LONG_BYTES {
+            assert!(!tidings.is_due() && !tidings.is_writers_turn());
+            write(COPY_EVERY_BYTES);
+            log += COPY_EVERY_BYTES;
+            assert!(!tidings.is_writers_turn());
+            copy_beside(log);
+        }
+        for starts_over in [false, true] {
+            assert!(tidings.is_writers_turn());
+            tidings.copied(tidings.copying_begins(), found(log));
+            tidings.copied_by_writer();
+            assert!(!tidings.is_writers_turn());
+            // The one beside finds out, before it would be the writer's turn again.
+            write(COPY_EVERY_BYTES);
+            log = if starts_over { 0 } else { log } + COPY_EVERY_BYTES;
+            copy_beside(log);
+        }
+        assert!(!tidings.is_writers_turn() && tidings.log_bytes() == COPY_EVERY_BYTES);
+    }
+
+    #[test]
+    fn who_writes_faster_than_the_disk_copies_waits_at_the_limit() {
+        let tidings = Tidings::default();
+        tidings.written_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
+        assert!(tidings.is_writers_turn() && !tidings.is_due());
+        tidings.copied(tidings.copying_begins(), found(LOG_BYTES_MAX));
+        tidings.copied_by_writer();
+        assert!(!tidings.is_writers_turn());
     }
 }

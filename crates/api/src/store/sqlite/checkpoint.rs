@@ -2,8 +2,11 @@
 //!
 //! SQLite would copy a thousand pages and sync twice inside the commit that makes the log long enough, before its answer.
 //! A copy that runs beside the commits is as safe (sqlite.org/wal.html, *passive*), but it never finds an end that stays
-//! one, and the log starts over only when all of it is copied: now and then the writer copies the rest itself.
+//! one, and the log starts over only when all of it is copied: now and then the writer copies the rest itself. SQLite
+//! syncs the database only then, so that the writer would wait until all that was ever copied beside it is on the disk: we
+//! sync it after each copy.
 
+use std::fs::File;
 use std::io;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -19,11 +22,14 @@ use crate::store::{Log, StoreError};
 pub(crate) struct Checkpointer {
     options: SqliteConnectOptions,
     conn: Option<SqliteConnection>,
+    /// The database's file. It is never closed: with any descriptor of a file, a process gives up all locks that it has on
+    /// it (fcntl(2)), SQLite's among them.
+    file: Option<&'static File>,
 }
 
 impl Checkpointer {
     pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, conn: None }
+        Self { options, conn: None, file: None }
     }
 
     /// Copies what the log has and no reader is in the way of, durably. Who writes meanwhile does not wait.
@@ -34,7 +40,16 @@ impl Checkpointer {
         };
         let log = copy(&mut conn).await.map_err(store_error)?;
         self.conn = Some(conn);
+        self.sync().await.map_err(|error| store_error(error.into()))?;
         Ok(log)
+    }
+
+    async fn sync(&mut self) -> io::Result<()> {
+        let file = match self.file {
+            Some(file) => file,
+            None => self.file.insert(Box::leak(Box::new(File::open(self.options.get_filename())?))),
+        };
+        tokio::task::spawn_blocking(|| file.sync_data()).await?
     }
 
     /// Gives the log's file this length, unless that is much of what room there is; gives how many bytes were missing.
