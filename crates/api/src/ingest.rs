@@ -4,6 +4,7 @@ mod aside;
 pub(crate) mod group;
 mod indexing;
 mod log;
+mod pace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::Task;
+use super::pace::Pace;
 use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
 /// What a row takes in the index, about.
 const ENTRY_BYTES: u64 = 32;
-/// Rows that a step takes up at least: where few come, no batch waits long for it, a millisecond or three.
+/// Rows that a step takes up at least: where few come, no batch waits long for it: four milliseconds on a slow disk.
 const STEP_ROWS_MIN: u64 = 512;
-/// A step takes up what comes in this time, about. It writes a page of most topics, however many rows it has of each: where
-/// many come, a large one costs less in all.
-const STEP_EVERY: Duration = Duration::from_millis(250);
+
+/// A step takes up what comes in this time, about, so that one in a hundred who wait for the writer waits for it too.
+const STEP_EVERY: Duration = Duration::from_millis(500);
 
 /// What the index has not taken up, counted by ids, and when to take up more of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backlog {
     at: Indexed,
     /// Rows stored that no step has made up for yet.
@@ -26,29 +27,14 @@ pub(super) struct Backlog {
     must_wait: bool,
     /// Whether the log has it that steps fail.
     is_failing: bool,
+    /// Rows that the next step takes up.
     pace: Pace,
 }
 
-/// How many rows the next step takes up.
-#[derive(Debug)]
-struct Pace {
-    rows: u64,
-    /// The last step.
-    last: Option<Instant>,
-}
-
-impl Default for Pace {
+impl Default for Backlog {
     fn default() -> Self {
-        Self { rows: STEP_ROWS_MIN, last: None }
-    }
-}
-
-impl Pace {
-    /// Twice as many as the last step where that was a short time ago, else half as many.
-    fn next(&mut self, now: Instant) -> u64 {
-        let is_soon = self.last.replace(now).is_some_and(|last| now.duration_since(last) < STEP_EVERY);
-        self.rows = if is_soon { self.rows * 2 } else { self.rows / 2 }.clamp(STEP_ROWS_MIN, STEP_ROWS);
-        self.rows
+        let pace = Pace::new(STEP_EVERY, STEP_ROWS_MIN..=STEP_ROWS);
+        Self { at: Indexed::default(), owed_rows: 0, must_wait: false, is_failing: false, pace }
     }
 }
 
@@ -191,26 +177,6 @@ mod tests {
             }
             assert!(backlog.rows() < STEP_ROWS && backlog.owed_rows < STEP_ROWS);
         }
-    }
-
-    /// The sizes of steps where rows come evenly, once the pace has settled.
-    fn paced(rows_per_second: f64) -> (u64, u64) {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        let mut step = || {
-            let rows = pace.next(now);
-            now += Duration::from_secs_f64(rows as f64 / rows_per_second);
-            rows
-        };
-        let settled: Vec<u64> = (0..100).map(|_| step()).skip(50).collect();
-        (*settled.iter().min().unwrap(), *settled.iter().max().unwrap())
-    }
-
-    #[test]
-    fn a_step_takes_up_what_comes_in_a_quarter_of_a_second() {
-        assert_eq!(paced(10.0), (STEP_ROWS_MIN, STEP_ROWS_MIN));
-        assert_eq!(paced(1_000.0), (STEP_ROWS_MIN, STEP_ROWS_MIN));
-        assert_eq!(paced(25_000.0), (4096, 8192));
-        assert_eq!(paced(400_000.0), (STEP_ROWS, STEP_ROWS));
     }
 
     #[test]

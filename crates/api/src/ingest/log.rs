@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Task;
+use super::pace::Pace;
 use crate::store::{Checkpointer, Log, StoreError};
 
-/// What goes into the log before it is copied, about. The syncs of spool and commits wait behind those of a copy: small
-/// ones come often, and delay nobody for long.
-const COPY_EVERY_BYTES: u64 = 2 << 20;
+/// A copy takes what goes into the log in this time, about, within limits. The syncs of spool and commits wait behind those
+/// of a copy: a small one delays nobody for long, and many of them a second delay too many.
+const COPY_EVERY: Duration = Duration::from_millis(250);
+const COPY_BYTES_MIN: u64 = 2 << 20;
+const COPY_BYTES_MAX: u64 = 8 << 20;
 /// A log that has so much when it is copied is copied to its end while nobody writes, so that it can start over: then only
 /// what came during the copy is left, a few pages.
 const LONG_BYTES: u64 = 30 << 20;
@@ -31,12 +34,14 @@ const PAGE_BYTES: u64 = 4096;
 const TRANSACTION_BYTES: u64 = 12 << 10;
 
 /// What the writer and the one who copies tell each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tidings {
     /// Since the last copy began, about.
     written_bytes: AtomicU64,
     /// What the log had then, about.
     had_bytes: AtomicU64,
+    /// With so much written, the next copy is due.
+    due_bytes: AtomicU64,
     due: Notify,
     is_lengthened: AtomicBool,
     short: Notify,
@@ -45,6 +50,22 @@ pub(super) struct Tidings {
     /// A long log was copied, and the writer may copy the rest.
     is_rest_due: AtomicBool,
     is_failing: AtomicBool,
+}
+
+impl Default for Tidings {
+    fn default() -> Self {
+        Self {
+            written_bytes: AtomicU64::new(0),
+            had_bytes: AtomicU64::new(0),
+            due_bytes: AtomicU64::new(COPY_BYTES_MIN),
+            due: Notify::new(),
+            is_lengthened: AtomicBool::new(false),
+            short: Notify::new(),
+            copying: Mutex::new(()),
+            is_rest_due: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Tidings {
@@ -58,9 +79,11 @@ impl Tidings {
         self.had_bytes.load(Ordering::Relaxed) + self.written_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether it is worth a copy beside the commits, and not the writer's turn.
+    /// Whether it is worth a copy beside the commits, and not the writer's turn. One comes as soon as the log is long.
     fn is_due(&self) -> bool {
-        self.written_bytes.load(Ordering::Relaxed) >= COPY_EVERY_BYTES && self.log_bytes() < LOG_BYTES_MAX
+        let (had, written) = (self.had_bytes.load(Ordering::Relaxed), self.written_bytes.load(Ordering::Relaxed));
+        let becomes_long = had < LONG_BYTES && had + written >= LONG_BYTES;
+        (written >= self.due_bytes.load(Ordering::Relaxed) || becomes_long) && had + written < LOG_BYTES_MAX
     }
 
     /// Whether the writer copies the rest.
@@ -68,16 +91,22 @@ impl Tidings {
         self.is_rest_due.load(Ordering::Relaxed) || self.log_bytes() >= LOG_BYTES_MAX
     }
 
-    /// A copy beside the commits has ended.
-    fn copied_beside(&self) {
+    /// A copy beside the commits has ended, and the next is due after so much. One that failed is not the writer's to try.
+    fn copied_beside(&self, began: Instant, result: Result<Log, StoreError>, due_bytes: u64) {
+        let is_copied = result.is_ok();
+        self.copied(began, result);
         let is_long = self.had_bytes.load(Ordering::Relaxed) >= LONG_BYTES;
-        self.is_rest_due.store(is_long, Ordering::Relaxed);
+        self.is_rest_due.store(is_copied && is_long, Ordering::Relaxed);
+        self.due_bytes.store(due_bytes, Ordering::Relaxed);
     }
 
-    /// The writer's copy has ended. The log starts over with the next commit, unless someone reads: the next copy tells.
-    fn copied_by_writer(&self) {
+    /// The writer's copy has ended. The log starts over with the next commit, unless someone reads: the next copy tells,
+    /// and comes soon.
+    fn copied_by_writer(&self, began: Instant, result: Result<Log, StoreError>) {
+        self.copied(began, result);
         self.had_bytes.fetch_min(LOG_BYTES_MAX - AGAIN_BYTES, Ordering::Relaxed);
         self.is_rest_due.store(false, Ordering::Relaxed);
+        self.due_bytes.store(COPY_BYTES_MIN, Ordering::Relaxed);
     }
 
     /// A copy begins: what is written from now on is not in what it tells of the log.
@@ -109,6 +138,7 @@ impl Tidings {
 
 /// Copies when it is told to, until the writer has ended.
 pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, ended: CancellationToken) {
+    let mut pace = Pace::new(COPY_EVERY, COPY_BYTES_MIN..=COPY_BYTES_MAX);
     loop {
         tokio::select! {
             () = tidings.due.notified() => {}
@@ -126,8 +156,8 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
         // The writer may have copied it meanwhile, or be about to.
         if tidings.is_due() {
             let began = tidings.copying_begins();
-            tidings.copied(began, checkpointer.checkpoint().await);
-            tidings.copied_beside();
+            let result = checkpointer.checkpoint().await;
+            tidings.copied_beside(began, result, pace.next(began));
         }
     }
     checkpointer.close().await;
@@ -143,8 +173,8 @@ impl Task {
             // reader is in the way of both, this is soon given up.
             let _other = self.tidings.copying.lock().await;
             let began = self.tidings.copying_begins();
-            self.tidings.copied(began, self.writer.checkpoint().await);
-            self.tidings.copied_by_writer();
+            let result = self.writer.checkpoint().await;
+            self.tidings.copied_by_writer(began, result);
         } else if self.tidings.is_due() {
             self.tidings.due.notify_one();
         } else if written >= LENGTHEN_AFTER_BYTES && !self.tidings.is_lengthened.swap(true, Ordering::Relaxed) {
@@ -157,61 +187,77 @@ impl Task {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_written_during_a_copy_is_still_counted() {
-        let tidings = Tidings::default();
-        tidings.written_bytes.store(COPY_EVERY_BYTES, Ordering::Relaxed);
-        let began = tidings.copying_begins();
-        assert_eq!(tidings.log_bytes(), COPY_EVERY_BYTES);
-        tidings.written_bytes.store(12 << 20, Ordering::Relaxed);
-        let pages = COPY_EVERY_BYTES / PAGE_BYTES;
-        tidings.copied(began, Ok(Log { pages, copied: pages }));
-        assert_eq!(tidings.log_bytes(), COPY_EVERY_BYTES + (12 << 20));
-    }
-
     /// The log as a copy finds it.
     fn found(bytes: u64) -> Result<Log, StoreError> {
         Ok(Log { pages: bytes / PAGE_BYTES, copied: bytes / PAGE_BYTES })
     }
 
+    fn write(tidings: &Tidings, bytes: u64) {
+        tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn what_is_written_during_a_copy_is_still_counted() {
+        let tidings = Tidings::default();
+        write(&tidings, COPY_BYTES_MIN);
+        let began = tidings.copying_begins();
+        assert_eq!(tidings.log_bytes(), COPY_BYTES_MIN);
+        write(&tidings, 12 << 20);
+        tidings.copied(began, found(COPY_BYTES_MIN));
+        assert_eq!(tidings.log_bytes(), COPY_BYTES_MIN + (12 << 20));
+    }
+
     #[test]
     fn the_writer_copies_only_the_rest_of_a_long_log_and_the_next_copy_tells_what_became_of_it() {
+        for due_bytes in [COPY_BYTES_MIN, COPY_BYTES_MAX] {
+            let tidings = Tidings::default();
+            let copy_beside = |bytes| {
+                assert!(tidings.is_due());
+                tidings.copied_beside(tidings.copying_begins(), found(bytes), due_bytes);
+            };
+            // Until it is long, it is copied beside the commits alone.
+            let mut log = 0;
+            while log < LONG_BYTES {
+                assert!(!tidings.is_due() && !tidings.is_writers_turn());
+                while !tidings.is_due() {
+                    write(&tidings, 1 << 20);
+                    log += 1 << 20;
+                }
+                assert!(!tidings.is_writers_turn());
+                copy_beside(log);
+            }
+            for starts_over in [false, true] {
+                assert!(tidings.is_writers_turn());
+                tidings.copied_by_writer(tidings.copying_begins(), found(log));
+                assert!(!tidings.is_writers_turn());
+                // The one beside finds out, before it would be the writer's turn again.
+                write(&tidings, COPY_BYTES_MIN);
+                log = if starts_over { 0 } else { log } + COPY_BYTES_MIN;
+                copy_beside(log);
+            }
+            assert!(!tidings.is_writers_turn() && tidings.log_bytes() == COPY_BYTES_MIN);
+        }
+    }
+
+    #[test]
+    fn a_copy_that_fails_is_tried_again_beside_the_commits_until_the_log_has_its_limit() {
         let tidings = Tidings::default();
-        let write = |bytes| tidings.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let copy_beside = |bytes| {
-            assert!(tidings.is_due());
-            tidings.copied(tidings.copying_begins(), found(bytes));
-            tidings.copied_beside();
-        };
-        // Until it is long, it is copied beside the commits alone.
-        let mut log = 0;
-        while log < LONG_BYTES {
-            assert!(!tidings.is_due() && !tidings.is_writers_turn());
-            write(COPY_EVERY_BYTES);
-            log += COPY_EVERY_BYTES;
-            assert!(!tidings.is_writers_turn());
-            copy_beside(log);
-        }
-        for starts_over in [false, true] {
-            assert!(tidings.is_writers_turn());
-            tidings.copied(tidings.copying_begins(), found(log));
-            tidings.copied_by_writer();
-            assert!(!tidings.is_writers_turn());
-            // The one beside finds out, before it would be the writer's turn again.
-            write(COPY_EVERY_BYTES);
-            log = if starts_over { 0 } else { log } + COPY_EVERY_BYTES;
-            copy_beside(log);
-        }
-        assert!(!tidings.is_writers_turn() && tidings.log_bytes() == COPY_EVERY_BYTES);
+        write(&tidings, LONG_BYTES);
+        assert!(tidings.is_due());
+        tidings.copied_beside(tidings.copying_begins(), Err(StoreError::Slow), COPY_BYTES_MIN);
+        assert!(!tidings.is_writers_turn());
+        write(&tidings, COPY_BYTES_MIN);
+        assert!(tidings.is_due());
+        write(&tidings, LOG_BYTES_MAX - LONG_BYTES - COPY_BYTES_MIN);
+        assert!(tidings.is_writers_turn() && !tidings.is_due());
     }
 
     #[test]
     fn who_writes_faster_than_the_disk_copies_waits_at_the_limit() {
         let tidings = Tidings::default();
-        tidings.written_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
+        write(&tidings, LOG_BYTES_MAX);
         assert!(tidings.is_writers_turn() && !tidings.is_due());
-        tidings.copied(tidings.copying_begins(), found(LOG_BYTES_MAX));
-        tidings.copied_by_writer();
+        tidings.copied_by_writer(tidings.copying_begins(), found(LOG_BYTES_MAX));
         assert!(!tidings.is_writers_turn());
     }
 }

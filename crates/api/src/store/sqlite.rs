@@ -12,7 +12,7 @@
 //! - [`mod@lengthen`]: the log's length
 //! - [`projection`]: readings, lists and roll-ups, by [`step`]s; [`rebuild`]: all of it anew
 //! - [`retention`]: what is too old goes
-//! - [`mod@unsynced`]: transactions of what can be made anew
+//! - [`mod@unsynced`]: transactions of what can be made anew; [`text`]: several statements in one round trip
 //! - [`producers`]: the ledger
 //! - [`room`]: whether the disk has any
 //! - [`backup`]: a copy of all of it
@@ -42,6 +42,7 @@ mod selection;
 mod sequence;
 mod series;
 mod step;
+mod text;
 mod topics;
 mod unsynced;
 mod write;

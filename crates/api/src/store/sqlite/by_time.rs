@@ -7,6 +7,7 @@
 use dados::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::text::Text;
 use crate::store::{Filter, Order, Span};
 
 /// A block has the ids that are the same but for so many bits at their end: 1,024.
@@ -52,22 +53,23 @@ fn greatest(moment: Timestamp) -> String {
     Timestamp::from_ms(moment.as_ms() - 1).map_or_else(|_| String::new(), |before| before.to_sql() + ":")
 }
 
-/// Takes up the rows after `last_id` up to `until`.
-pub(super) async fn step(conn: &mut SqliteConnection, last_id: i64, until: i64) -> Result<(), sqlx::Error> {
+/// Takes up the rows after `last_id` up to `until`, which are not of many blocks.
+pub(super) fn add_step(text: &mut Text, last_id: i64, until: i64) -> Result<(), sqlx::Error> {
     // A block at a time: all at once would have to be sorted, since SQLite cannot know that blocks grow with ids.
-    let next = "select min(id) from dados where id > ? and id <= ?";
-    let sql = format!(
+    let statement = format!(
         "insert into dados_por_tempo (bloco, minimo, maximo)
-         select ?1, min(t), max(t) from (select {TIME} as t from dados where id > ?2 and id <= ?3)
+         select ?, min(t), max(t) from (select {TIME} as t from dados where id > ? and id <= ?)
          having min(t) is not null
          on conflict (bloco) do update set minimo = min(minimo, excluded.minimo), maximo = max(maximo, excluded.maximo)"
     );
     let mut after = last_id;
-    while let Some(id) = sqlx::query_scalar(next).bind(after).bind(until).fetch_one(&mut *conn).await? {
-        let id: i64 = id;
-        let end = last_of_block(id >> BLOCK_BITS).min(until);
-        let query = sqlx::query(AssertSqlSafe(sql.as_str())).bind(id >> BLOCK_BITS).bind(id - 1).bind(end);
-        query.execute(&mut *conn).await?;
+    while after < until {
+        let block = (after + 1) >> BLOCK_BITS;
+        let end = last_of_block(block).min(until);
+        text.say(&statement);
+        text.bind(block)?;
+        text.bind(after)?;
+        text.bind(end)?;
         after = end;
     }
     Ok(())

@@ -9,59 +9,51 @@ use dados::topic;
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::text::Text;
 use crate::store::{Order, Span};
 
 /// Topics that one step takes up at most, nearly: each has a page of its own, and a batch may wait for the step.
 pub(super) const STEP_TOPICS: i64 = 512;
 /// Rows whose topics are counted first. Of 512 rows, half as many topics are no more than [`STEP_TOPICS`] in all, if the
 /// rest is like them.
-const SAMPLE_ROWS: i64 = 512;
+pub(super) const SAMPLE_ROWS: i64 = 512;
 /// Topics that are looked at to find those of a filter; where there are more, the rows are looked at instead.
 const LOOKED_MAX: usize = if cfg!(test) { 4 } else { 1_024 };
 /// The name of its cursor.
 pub(super) const NAME: &str = "dados_por_topico";
 
 /// Takes up the rows after `last_id` up to `until`.
-pub(super) async fn step(conn: &mut SqliteConnection, last_id: i64, until: i64) -> Result<(), sqlx::Error> {
+pub(super) fn add_step(text: &mut Text, last_id: i64, until: i64) -> Result<(), sqlx::Error> {
     // In the index's order: every page is written once. An entry may be there: see the triggers.
-    let sql = "insert or ignore into dados_por_topico (topico, dado_id)
-               select topico, id from dados where id > ? and id <= ? and topico is not null order by topico, id";
-    sqlx::query(sql).bind(last_id).bind(until).execute(conn).await.map(drop)
+    text.say(
+        "insert or ignore into dados_por_topico (topico, dado_id)
+         select topico, id from dados where id > ? and id <= ? and topico is not null order by topico, id",
+    );
+    text.bind(last_id)?;
+    text.bind(until)
 }
 
-/// The last row of a step; none where there are no rows after `last_id`.
+/// Of the rows after `last_id` up to `until`, the last that a step takes up: `sample` tells of the first of them how many
+/// there are, up to [`SAMPLE_ROWS`], and of how many topics.
 pub(super) async fn end_of_step(
     conn: &mut SqliteConnection,
     last_id: i64,
-    rows_max: i64,
-) -> Result<Option<i64>, sqlx::Error> {
-    let (until, rows, topics) = count(conn, last_id, rows_max.min(SAMPLE_ROWS)).await?;
+    until: i64,
+    sample: (i64, i64),
+) -> Result<i64, sqlx::Error> {
+    let (rows, topics) = sample;
     // Where the first rows share their topics, as they nearly always do, the others are not counted.
-    if until.is_none() || topics <= rows / 2 {
-        return last(conn, last_id, rows_max).await;
+    if topics <= rows / 2 {
+        return Ok(until);
     }
-    let (until, rows, topics) = count(conn, last_id, rows_max).await?;
+    let count = "select count(*), count(distinct topico) from dados where id > ? and id <= ?";
+    let (rows, topics): (i64, i64) = sqlx::query_as(count).bind(last_id).bind(until).fetch_one(&mut *conn).await?;
     if topics <= STEP_TOPICS {
         return Ok(until);
     }
+    let last = "select max(id) from (select id from dados where id > ? order by id limit 0 + ?)";
     // Never none: there are at least as many rows as topics.
-    last(conn, last_id, rows * STEP_TOPICS / topics).await
-}
-
-/// Of so many rows after `last_id`: the last one's id, how many there are, and of how many topics.
-async fn count(
-    conn: &mut SqliteConnection,
-    last_id: i64,
-    rows_max: i64,
-) -> Result<(Option<i64>, i64, i64), sqlx::Error> {
-    let sql = "select max(id), count(*), count(distinct topico)
-               from (select id, topico from dados where id > ? order by id limit ?)";
-    sqlx::query_as(sql).bind(last_id).bind(rows_max).fetch_one(conn).await
-}
-
-pub(super) async fn last(conn: &mut SqliteConnection, last_id: i64, rows_max: i64) -> Result<Option<i64>, sqlx::Error> {
-    let sql = "select max(id) from (select id from dados where id > ? order by id limit ?)";
-    sqlx::query_scalar(sql).bind(last_id).bind(rows_max).fetch_one(conn).await
+    sqlx::query_scalar(last).bind(last_id).bind(rows * STEP_TOPICS / topics).fetch_one(conn).await
 }
 
 /// From topic to topic, each by a look into the index; a blob, which only another program can have written, comes after

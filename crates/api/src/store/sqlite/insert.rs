@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use dados::Formato;
-use sqlx::encode::Encode;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
+use sqlx::SqliteConnection;
 
+use super::text::Text;
 use crate::store::Row;
 
 /// A group of up to so many rows, which is what waits while a commit runs, fits one statement whatever its size.
@@ -58,9 +57,7 @@ pub(super) async fn insert(
     let mut last_id = 0;
     let mut made = next();
     while let Some(text) = made {
-        let (sql, arguments) = text?;
-        // It is made of what stands in this file, in few forms, so that the connection keeps it prepared.
-        let executed = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *conn);
+        let executed = text?.execute(&mut *conn);
         let (executed, following) = tokio::join!(biased; executed, async { next() });
         last_id = executed?.last_insert_rowid();
         made = following;
@@ -81,42 +78,35 @@ fn chunk(rows: usize) -> usize {
     }
 }
 
-/// One round trip to the connection's thread: what inserts a part of the rows, and what it binds. Of several statements
-/// in one text the connection prepares each in turn, and hands it its share of the arguments.
-fn text(
-    rows: &[&Row],
-    part: Range<usize>,
-    sent: Option<Sent<'_>>,
-    within: Within,
-) -> Result<(String, SqliteArguments), sqlx::Error> {
+/// What inserts a part of the rows.
+fn text(rows: &[&Row], part: Range<usize>, sent: Option<Sent<'_>>, within: Within) -> Result<Text, sqlx::Error> {
     // One statement is a transaction without saying so.
     let alone = sent.is_none() && part.len() == rows.len() && part.len() <= STATEMENT_ROWS_MAX;
     let own = within == Within::Own && !alone;
     let (begins, commits) = (own && part.start == 0, own && part.end == rows.len());
-    let mut statements = Vec::with_capacity(3 + part.len().div_ceil(STATEMENT_ROWS_MAX));
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(part.len() * 9 + 7, 0);
+    let mut text = Text::default();
+    text.reserve(part.len() * 9 + 7);
     if begins {
-        statements.push("begin immediate".to_owned());
+        text.say("begin immediate");
     }
     if let Some(sent) = sent {
-        statements.push(LEDGER.to_owned());
-        add_ledger(&mut arguments, sent, &part)?;
+        text.say(LEDGER);
+        add_ledger(&mut text, sent, &part)?;
     }
     for rows in rows[part.clone()].chunks(STATEMENT_ROWS_MAX) {
-        statements.push(if sent.is_some() { sent_sql(rows.len()) } else { unmarked_sql(rows.len()) });
+        text.say(&if sent.is_some() { sent_sql(rows.len()) } else { unmarked_sql(rows.len()) });
     }
     for (number, row) in part.clone().zip(&rows[part]) {
-        add_row(&mut arguments, row)?;
+        add_row(&mut text, row)?;
         if let Some(sent) = sent {
-            add(&mut arguments, sent.producer_id)?;
-            add(&mut arguments, sent.first_sequence + number as i64)?;
+            text.bind(sent.producer_id)?;
+            text.bind(sent.first_sequence + number as i64)?;
         }
     }
     if commits {
-        statements.push("commit".to_owned());
+        text.say("commit");
     }
-    Ok((statements.join(";"), arguments))
+    Ok(text)
 }
 
 /// The watermark is not taken on trust: where the database has another than the last parameter, `case` gives null, which
@@ -127,16 +117,16 @@ const LEDGER: &str = "insert into produtores (id, uuid, ultima_sequencia, armaze
         ultima_sequencia = case when ultima_sequencia = ? then excluded.ultima_sequencia end,
         armazenadas = armazenadas + excluded.armazenadas, visto_em = excluded.visto_em";
 
-fn add_ledger(arguments: &mut SqliteArguments, sent: Sent<'_>, part: &Range<usize>) -> Result<(), sqlx::Error> {
+fn add_ledger(text: &mut Text, sent: Sent<'_>, part: &Range<usize>) -> Result<(), sqlx::Error> {
     // The texts before this one have moved it.
     let before = if part.start == 0 { sent.last_sequence } else { sent.first_sequence + part.start as i64 - 1 };
-    add(arguments, sent.producer_id)?;
-    add(arguments, sent.uuid)?;
-    add(arguments, sent.first_sequence + part.end as i64 - 1)?;
-    add(arguments, part.len() as i64)?;
-    add(arguments, sent.now)?;
-    add(arguments, sent.now)?;
-    add(arguments, before)
+    text.bind(sent.producer_id)?;
+    text.bind(sent.uuid)?;
+    text.bind(sent.first_sequence + part.end as i64 - 1)?;
+    text.bind(part.len() as i64)?;
+    text.bind(sent.now)?;
+    text.bind(sent.now)?;
+    text.bind(before)
 }
 
 fn unmarked_sql(rows: usize) -> String {
@@ -157,19 +147,15 @@ fn values(row: &str, rows: usize) -> String {
     values
 }
 
-fn add_row(arguments: &mut SqliteArguments, row: &Row) -> Result<(), sqlx::Error> {
+fn add_row(text: &mut Text, row: &Row) -> Result<(), sqlx::Error> {
     // A shared text is bound without a copy.
-    add(arguments, row.valor.clone())?;
-    add(arguments, row.timestamp.clone())?;
-    add(arguments, row.topico.clone())?;
-    add(arguments, row.qos)?;
-    add(arguments, row.retido)?;
-    add(arguments, row.dup)?;
-    add(arguments, row.formato.map(Formato::as_str))
-}
-
-fn add<'t>(arguments: &mut SqliteArguments, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> Result<(), sqlx::Error> {
-    arguments.add(value).map_err(sqlx::Error::Encode)
+    text.bind(row.valor.clone())?;
+    text.bind(row.timestamp.clone())?;
+    text.bind(row.topico.clone())?;
+    text.bind(row.qos)?;
+    text.bind(row.retido)?;
+    text.bind(row.dup)?;
+    text.bind(row.formato.map(Formato::as_str))
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::encode::Encode;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
+use sqlx::SqliteConnection;
 
 use super::projection::{CURRENT, NEXT};
+use super::text::Text;
 use super::unsynced::{BEGIN, END};
 use crate::store::projection::{Ahead, FieldNews, Generation, Position, Reading, RollUp, Step, TopicNews};
 
@@ -35,8 +34,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, step: &Step, generation: Ge
         if later.is_none() {
             text.say(END);
         }
-        // It is made of what stands in this file, in few forms, so that the connection keeps it prepared.
-        sqlx::query_with(AssertSqlSafe(text.sql), text.arguments).execute(&mut *conn).await?;
+        text.execute(&mut *conn).await?;
         (rest, is_first) = (later, false);
     }
     Ok(())
@@ -83,25 +81,7 @@ impl<'s> Part<'s> {
     }
 }
 
-/// Statements and what they bind.
-#[derive(Default)]
-struct Text {
-    sql: String,
-    arguments: SqliteArguments,
-}
-
 impl Text {
-    fn say(&mut self, statement: &str) {
-        if !self.sql.is_empty() {
-            self.sql.push(';');
-        }
-        self.sql.push_str(statement);
-    }
-
-    fn bind<'t>(&mut self, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> Result<(), sqlx::Error> {
-        self.arguments.add(value).map_err(sqlx::Error::Encode)
-    }
-
     /// Where the cursor is not where the step begins, or is gone, the inner select gives null, which the column refuses,
     /// and with it falls the transaction.
     fn move_cursor(&mut self, prefix: &str, Step { from, to, .. }: &Step) -> Result<(), sqlx::Error> {
@@ -153,7 +133,7 @@ impl Text {
         self.say(&format!(
             "insert into {prefix}{table} {columns} select * from (values {values}) limit 0 + ? on conflict {conflict}"
         ));
-        self.arguments.reserve(room * width + 1, 0);
+        self.reserve(room * width + 1);
         for row in rows {
             bind_row(self, row)?;
         }

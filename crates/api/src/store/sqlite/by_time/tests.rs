@@ -66,9 +66,14 @@ async fn a_block_is_as_wide_as_its_times_or_wider_and_goes_with_its_last_row() {
     let block = |block: i64, least: &str, greatest: &str| {
         (block, format!("2026-11-23 {least}"), format!("2026-11-23 {greatest}"))
     };
-    step(&mut conn, 0, 4).await.unwrap();
+    let step = async |conn: &mut SqliteConnection, last_id, until| {
+        let mut text = Text::default();
+        add_step(&mut text, last_id, until).unwrap();
+        text.execute(conn).await.unwrap();
+    };
+    step(&mut conn, 0, 4).await;
     assert_eq!(blocks(&mut conn).await, [block(0, "03:00:00", "04:00:00.000")]);
-    step(&mut conn, 4, 6000).await.unwrap();
+    step(&mut conn, 4, 6000).await;
     let all =
         [block(0, "02:00:00.000", "04:00:00.000"), block(1, "05:00:00", "05:00:00"), block(5, "06:00:00", "06:00:00")];
     assert_eq!(blocks(&mut conn).await, all);

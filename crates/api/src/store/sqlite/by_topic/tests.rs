@@ -126,6 +126,25 @@ async fn rows_of_many_topics_are_taken_up_in_smaller_steps() {
 }
 
 #[tokio::test]
+async fn rows_whose_ids_are_far_apart_are_taken_up_in_steps_of_few_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader) = connect(&url(&dir), 1).await.unwrap();
+    let ids = [1, 2, 16_384, 16_385, 16_386, 1 << 40, i64::MAX - 1];
+    for id in ids {
+        let insert = "insert into dados (id, topico, timestamp) values (?2, ?1, '2026-11-28 07:00:00.000')";
+        execute(&mut writer, insert, Some(id), Some("a")).await;
+    }
+    for last_id in [16_384, 16_386, 1 << 40, i64::MAX - 1, i64::MAX - 1] {
+        assert_eq!(writer.index(STEP_ROWS).await.unwrap().last_id, last_id);
+    }
+    let blocks = sqlx::query_scalar("select bloco from dados_por_tempo order by bloco");
+    let blocks: Vec<i64> = blocks.fetch_all(writer.connection().await.unwrap()).await.unwrap();
+    assert_eq!(blocks, [0, 16, 1 << 30, i64::MAX >> 10]);
+    let newest_first: Vec<i64> = ids.into_iter().rev().collect();
+    assert_eq!(walk(&reader, "a", 2).await, newest_first);
+}
+
+#[tokio::test]
 async fn a_database_of_the_schema_before_is_exact_at_once_and_catches_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut conn = SqliteConnection::connect(&format!("{}?mode=rwc", url(&dir))).await.unwrap();

@@ -84,13 +84,13 @@ pub(crate) async fn post(api: &mut Api, rows: usize) -> anyhow::Result<Ours> {
     let cpu_before = api.process()?.cpu_seconds()?;
     let began = Instant::now();
     let window = Window { from: began, to: began + PATIENCE };
-    let sent = Load { addr, requests, connections: CONNECTIONS, requests_max, window }.start()?.wait().await?;
+    let mut sent = Load { addr, requests, connections: CONNECTIONS, requests_max, window }.start()?.wait().await?;
     ensure!(sent.answers == requests_max, "{} answers of {requests_max} requests", sent.answers);
     let stored = api.rows().newest_id().await?;
     ensure!(stored == before + rows as i64, "{stored} rows of {before} and {rows}");
     let seconds = began.elapsed().as_secs_f64();
     let server_s = api.process()?.cpu_seconds()? - cpu_before;
-    Ok(Ours { seconds, latency: sent.latency, server_s, generator_s: sent.cpu_seconds })
+    Ok(Ours { seconds, latency: Latency::of(&mut sent.micros)?, server_s, generator_s: sent.cpu_seconds })
 }
 
 async fn reference(rows: usize) -> anyhow::Result<Took> {

@@ -118,7 +118,7 @@ async fn side(everything: Option<usize>) -> anyhow::Result<Side> {
     let cpu_before = readers.as_ref().map(Process::cpu_seconds).transpose()?;
     sleep_until(window.to.into()).await;
     let cpu_after = readers.as_ref().map(Process::cpu_seconds).transpose()?;
-    let sent = load.wait().await?;
+    let mut sent = load.wait().await?;
     let stored = api.rows().newest_id().await?;
     ensure!(stored == sent.answers as i64, "{stored} rows of {} answers", sent.answers);
     let given = match (cpu_before, cpu_after) {
@@ -134,7 +134,11 @@ async fn side(everything: Option<usize>) -> anyhow::Result<Side> {
         ensure!(given.rows > 0.0, "nobody was given anything");
         ensure!(metric(&api, "ponte_api_live_readers").await? == READERS as f64, "a reader was lost");
     }
-    Ok(Side { rows_per_s: sent.measured as f64 / window.seconds(), latency: sent.latency, readers: given })
+    Ok(Side {
+        rows_per_s: sent.micros.len() as f64 / window.seconds(),
+        latency: Latency::of(&mut sent.micros)?,
+        readers: given,
+    })
 }
 
 async fn metric(api: &Api, name: &str) -> anyhow::Result<f64> {

@@ -59,9 +59,8 @@ impl Window {
 pub(super) struct Sent {
     /// All answers, from the first request on.
     pub(super) answers: usize,
-    /// Those within the window.
-    pub(super) measured: usize,
-    pub(super) latency: Latency,
+    /// What those within the window took, in microseconds.
+    pub(super) micros: Vec<u32>,
     /// What the generator itself took of a processor within the window.
     pub(super) cpu_seconds: f64,
 }
@@ -99,12 +98,11 @@ impl Load {
         let mut answered = pin!(answered(connections));
         let early = timeout_at(window.to.into(), &mut answered).await;
         let cpu_seconds = thread_cpu_seconds()? - cpu_before;
-        let (answers, mut micros) = match early {
+        let (answers, micros) = match early {
             Ok(all) => all?,
             Err(_) => timeout_at(end, answered).await.context("answers are missing")??,
         };
-        let measured = micros.len();
-        Ok(Sent { answers, measured, latency: Latency::of(&mut micros)?, cpu_seconds })
+        Ok(Sent { answers, micros, cpu_seconds })
     }
 }
 
@@ -126,7 +124,8 @@ impl Running {
 }
 
 impl Latency {
-    fn of(micros: &mut [u32]) -> anyhow::Result<Self> {
+    /// Of at least one answer.
+    pub(super) fn of(micros: &mut [u32]) -> anyhow::Result<Self> {
         ensure!(!micros.is_empty(), "nothing was answered while the clock ran");
         micros.sort_unstable();
         let at = |share: usize| f64::from(micros[(micros.len() * share).div_ceil(100) - 1]) / 1000.0;

@@ -14,29 +14,33 @@ use crate::table::{Limit, Table};
 use crate::{Cli, TOPICS, progress};
 
 pub(super) const CONNECTIONS: usize = 64;
-/// Time for caches, allocators and SQLite's first pages.
+/// Time for caches, allocators and SQLite's first pages, before what is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long each side is measured.
-const LENGTH: Duration = Duration::from_secs(4);
+/// The same where it goes on: for its connections, and for the processor's clock.
+const RESUME: Duration = Duration::from_millis(250);
+/// The two sides take turns, since what a shared machine has to give changes within seconds.
+const TURNS: usize = 4;
+const TURN: Duration = Duration::from_secs(1);
 /// Different requests; a multiple of the topics.
 const REQUESTS: usize = 1_000;
 
-/// One side of a round.
-struct Side {
-    rows_per_s: f64,
-    latency: Latency,
+/// One side of a round, which has the machine to itself in its turns: outside of them it is stopped.
+struct Side<'p> {
+    addr: SocketAddr,
+    server: &'p Process,
+    /// All answers.
+    answers: usize,
+    /// What those took that were measured, in microseconds.
+    micros: Vec<u32>,
     server_s: f64,
     generator_s: f64,
-    answers: usize,
-    /// Those within the window.
-    measured: f64,
 }
 
 /// Measures both in each round.
 pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     for number in 0..cli.rounds {
-        let figures = round(LENGTH, number % 2 == 1).await?;
+        let figures = round(number % 2 == 1).await?;
         progress(&format!("single {}: {}", number + 1, figures.summary()));
         rounds.push(figures);
     }
@@ -45,62 +49,72 @@ pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// One round; each side is measured for so long, with fresh processes and files.
-async fn round(length: Duration, ours_first: bool) -> anyhow::Result<Figures> {
-    let (ours, reference) = if ours_first {
-        let ours = ours(length).await?;
-        (ours, reference(length).await?)
-    } else {
-        let reference = reference(length).await?;
-        (ours(length).await?, reference)
-    };
-    Ok(Figures {
-        ours: ours.rows_per_s,
-        reference: reference.rows_per_s,
-        ours_latency: ours.latency,
-        reference_latency: Some(reference.latency),
-        cpu_us: vec![
-            ("ponte-api", ours.server_s * 1e6 / ours.measured),
-            ("load on ponte-api", ours.generator_s * 1e6 / ours.measured),
-            ("empty handler", reference.server_s * 1e6 / reference.measured),
-            ("load on empty handler", reference.generator_s * 1e6 / reference.measured),
-        ],
-    })
-}
-
-async fn ours(length: Duration) -> anyhow::Result<Side> {
+/// One round, with fresh processes and files.
+async fn round(ours_first: bool) -> anyhow::Result<Figures> {
     let dir = tempfile::tempdir()?;
     let mut api = Api::start(dir.path()).await?;
-    let side = side(api.addr(), api.process()?, length).await?;
+    let (empty_addr, empty) = empty::start(dir.path()).await?;
+    let addr = api.addr();
+    let (mut ours, mut reference) = (Side::stopped(addr, api.process()?)?, Side::stopped(empty_addr, &empty)?);
+    for turn in 0..TURNS {
+        let warm_up = if turn == 0 { WARM_UP } else { RESUME };
+        let sides = if ours_first { [&mut ours, &mut reference] } else { [&mut reference, &mut ours] };
+        for side in sides {
+            side.turn(warm_up).await?;
+        }
+    }
+    ours.server.signal("CONT")?;
+    let figures = Figures {
+        ours: ours.rows_per_s(),
+        reference: reference.rows_per_s(),
+        cpu_us: vec![
+            ("ponte-api", ours.micros_each(ours.server_s)),
+            ("load on ponte-api", ours.micros_each(ours.generator_s)),
+            ("empty handler", reference.micros_each(reference.server_s)),
+            ("load on empty handler", reference.micros_each(reference.generator_s)),
+        ],
+        ours_latency: Latency::of(&mut ours.micros)?,
+        reference_latency: Some(Latency::of(&mut reference.micros)?),
+    };
+    let answers = ours.answers;
     let stored = api.rows().newest_id().await?;
-    ensure!(stored == side.answers as i64, "{stored} rows of {} answers", side.answers);
-    Ok(side)
+    ensure!(stored == answers as i64, "{stored} rows of {answers} answers");
+    Ok(figures)
 }
 
-async fn reference(length: Duration) -> anyhow::Result<Side> {
-    let dir = tempfile::tempdir()?;
-    let (addr, process) = empty::start(dir.path()).await?;
-    side(addr, &process, length).await
-}
+impl<'p> Side<'p> {
+    fn stopped(addr: SocketAddr, server: &'p Process) -> anyhow::Result<Self> {
+        server.signal("STOP")?;
+        Ok(Self { addr, server, answers: 0, micros: Vec::new(), server_s: 0.0, generator_s: 0.0 })
+    }
 
-async fn side(addr: SocketAddr, server: &Process, length: Duration) -> anyhow::Result<Side> {
-    let requests = (0..REQUESTS).map(|number| request(addr, "application/json", &body(number))).collect();
-    let window = Window::after(WARM_UP, length);
-    let load = Load { addr, requests, connections: CONNECTIONS, requests_max: usize::MAX, window };
-    let running = load.start()?;
-    sleep_until(window.from.into()).await;
-    let before = server.cpu_seconds()?;
-    sleep_until(window.to.into()).await;
-    let server_s = server.cpu_seconds()? - before;
-    let sent = running.wait().await?;
-    Ok(Side {
-        rows_per_s: sent.measured as f64 / window.seconds(),
-        latency: sent.latency,
-        server_s,
-        generator_s: sent.cpu_seconds,
-        answers: sent.answers,
-        measured: sent.measured as f64,
-    })
+    async fn turn(&mut self, warm_up: Duration) -> anyhow::Result<()> {
+        let Self { addr, server, .. } = *self;
+        server.signal("CONT")?;
+        let requests = (0..REQUESTS).map(|number| request(addr, "application/json", &body(number))).collect();
+        let window = Window::after(warm_up, TURN);
+        let load = Load { addr, requests, connections: CONNECTIONS, requests_max: usize::MAX, window };
+        let running = load.start()?;
+        sleep_until(window.from.into()).await;
+        let before = server.cpu_seconds()?;
+        sleep_until(window.to.into()).await;
+        self.server_s += server.cpu_seconds()? - before;
+        let sent = running.wait().await?;
+        server.signal("STOP")?;
+        self.answers += sent.answers;
+        self.micros.extend(sent.micros);
+        self.generator_s += sent.cpu_seconds;
+        Ok(())
+    }
+
+    fn rows_per_s(&self) -> f64 {
+        self.micros.len() as f64 / (TURNS as f64 * TURN.as_secs_f64())
+    }
+
+    /// Microseconds of a processor an answer.
+    fn micros_each(&self, seconds: f64) -> f64 {
+        seconds * 1e6 / self.micros.len() as f64
+    }
 }
 
 /// A reading as an HTTP client sends it: `valor` is JSON, not a text with JSON in it.
