@@ -77,6 +77,7 @@ pub(crate) fn router(app: App, gate: Gate, tls: bool) -> Edge {
     let (router, document) = routes().split_for_parts();
     let templates = Templates::new(document.paths.paths.keys().map(String::as_str).chain(PAGES));
     // One counter to raise a request, however much there is in it.
-    let router = router.with_state(Arc::new(app));
-    Edge { inner: Unpacked { router, wire_bytes_max }, templates, metrics, gate, tls }
+    let app = Arc::new(app);
+    let inner = Unpacked { router: router.with_state(app.clone()), app, wire_bytes_max };
+    Edge { inner, templates, metrics, gate, tls }
 }

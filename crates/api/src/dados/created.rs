@@ -27,11 +27,11 @@ pub(super) fn emptied(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// `201` with the row's place and its JSON; `headers` are empty.
-pub(super) fn created(mut headers: HeaderMap, id: i64, json: Vec<u8>) -> Response {
+/// `201` with the row's place and its JSON; `id` is a number, and `headers` are empty.
+pub(super) fn created(mut headers: HeaderMap, id: &str, json: Vec<u8>) -> Response {
     headers.insert(CONTENT_TYPE, JSON);
     // A path of digits is a header's value; made without spare room, which would be cut off by moving it.
-    if let Ok(path) = HeaderValue::try_from(["/dados/", &id.to_string()].concat()) {
+    if let Ok(path) = HeaderValue::try_from(["/dados/", id].concat()) {
         headers.insert(LOCATION, path);
     }
     let mut response = Response::new(Body::from(json));
@@ -41,11 +41,11 @@ pub(super) fn created(mut headers: HeaderMap, id: i64, json: Vec<u8>) -> Respons
 }
 
 /// The row as [`dados::Dado`] is written, without making one.
-pub(super) fn json(id: i64, row: &Row) -> Vec<u8> {
+pub(super) fn json(id: &str, row: &Row) -> Vec<u8> {
     let Row { valor, timestamp, topico, qos, retido, dup, formato } = row;
     let texts = valor.len() + topico.as_ref().map_or(0, |topico| topico.len());
     let mut json = Json(Vec::with_capacity(FRAME_BYTES + texts + texts / 4));
-    json.raw("{\"id\":").raw(&id.to_string()).raw(",\"topico\":");
+    json.raw("{\"id\":").raw(id).raw(",\"topico\":");
     match topico {
         Some(topico) => json.string(topico),
         None => json.raw("null"),
@@ -157,7 +157,7 @@ mod tests {
             let timestamp = dados::Timestamp::from_ms(ms).unwrap().to_sql().into();
             let (topico, formato) = (topico.map(Into::into), coded.then_some(Formato::Base64));
             let row = Row { valor: valor.into(), timestamp, topico, qos, retido, dup, formato };
-            let text = String::from_utf8(json(id, &row)).unwrap();
+            let text = String::from_utf8(json(&id.to_string(), &row)).unwrap();
             prop_assert_eq!(text, serde_json::to_string(&dado(id, &row)).unwrap());
         }
     }

@@ -32,8 +32,10 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(form: Form, body: &[u8], now: Timestamp) -> Result<Parsed, Fault> {
     let text = str::from_utf8(body)
         .map_err(|error| Fault::new(Kind::Syntax, "the body is not UTF-8").at(body, error.valid_up_to()))?;
-    let mut rows = Rows { rows: Vec::new(), timestamp: (now, now.to_sql().into()), now, topico: None };
     let is_list = form == Form::Ndjson || form == Form::Json && text.trim_ascii_start().starts_with('[');
+    // One has no more room than it needs while it waits for its commit.
+    let room = usize::from(!is_list);
+    let mut rows = Rows { rows: Vec::with_capacity(room), timestamp: (now, now.to_sql().into()), now, topico: None };
     match form {
         Form::Ndjson => rows.read_lines(text)?,
         Form::Json if is_list => rows.read_array(text)?,

@@ -23,6 +23,8 @@ use crate::query::NoParameters;
 use crate::router::App;
 use crate::store::{Batch, Failure, Outcome};
 
+/// Where its route is.
+pub(crate) const PATH: &str = "/dados";
 /// Tells a replayed answer from a new one.
 const REPLAYED: &str = "idempotency-replayed";
 /// A larger body is parsed on a thread of its own, so that it holds up nobody else's.
@@ -102,7 +104,10 @@ async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, bod
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
     match (single, outcome) {
-        (Some(row), Outcome::Stored { first_id, .. }) => Ok(created(headers, first_id, json(first_id, &row))),
+        (Some(row), Outcome::Stored { first_id, .. }) => {
+            let id = first_id.to_string();
+            Ok(created(headers, &id, json(&id, &row)))
+        }
         // Few need room for this, in the memory that each request has.
         (Some(_), Outcome::Replayed { first_id, .. }) => Box::pin(replayed(&app, headers, first_id)).await,
         (_, outcome) => answer_many(outcome),
@@ -121,7 +126,7 @@ async fn parse_off_thread(form: Form, body: Bytes) -> Result<Result<Parsed, Faul
 async fn replayed(app: &App, headers: HeaderMap, first_id: i64) -> Result<Response, Error> {
     let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
     let json = serde_json::to_vec(&stored).map_err(|_| Failure::Unexpected)?;
-    Ok(([(REPLAYED, "true")], created(headers, stored.id, json)).into_response())
+    Ok(([(REPLAYED, "true")], created(headers, &stored.id.to_string(), json)).into_response())
 }
 
 fn answer_many(outcome: Outcome) -> Result<Response, Error> {

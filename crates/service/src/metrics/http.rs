@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::MethodRouter;
+use foldhash::fast::RandomState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -69,7 +70,7 @@ impl Answers {
 /// All answers. A request takes the lock for writing only when it is the first of its kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Http {
-    answers: Arc<RwLock<HashMap<Labels, Answers>>>,
+    answers: Arc<RwLock<HashMap<Labels, Answers, RandomState>>>,
 }
 
 impl Http {
