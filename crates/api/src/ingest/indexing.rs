@@ -11,7 +11,7 @@ use crate::store::{Indexed, Outcome, STEP_ROWS, StoreError};
 
 /// What a row takes in the index, about.
 const ENTRY_BYTES: u64 = 32;
-/// Rows that a step takes up at least: where few come, no batch waits long for it: three milliseconds on a slow disk.
+/// Rows that a step takes up at least: where few come, no batch waits long for it, three milliseconds on a slow disk.
 const STEP_ROWS_MIN: u64 = 512;
 
 /// A step takes up what comes in this time, about, so that one in a hundred who wait for the writer waits for it too.

@@ -14,7 +14,7 @@ use crate::store::{Checkpointer, Log, StoreError};
 
 /// A copy takes what goes into the log in this time, about, within limits. The syncs of spool and commits wait behind those
 /// of a copy: a small one delays nobody for long, and many of them a second delay too many.
-const COPY_EVERY: Duration = Duration::from_millis(250);
+const COPY_EVERY: Duration = Duration::from_millis(100);
 const COPY_BYTES_MIN: u64 = 2 << 20;
 const COPY_BYTES_MAX: u64 = 8 << 20;
 /// A log that has so much when it is copied is copied to its end while nobody writes, so that it can start over: then only

@@ -56,7 +56,7 @@ impl Unpacked {
 }
 
 /// Whether the router would find no parameters, and hand it to [`post::create`]: it is what nearly all requests are, and
-/// a seventh of their instructions would be the way through the router, which boxes, clones and looks up what it needs for
+/// an eighth of their instructions would be the way through the router, which boxes, clones and looks up what it needs for
 /// others.
 fn is_readings(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() == post::PATH && request.uri().query().is_none()
