@@ -14,7 +14,7 @@ const ENTRY_BYTES: u64 = 32;
 /// Rows that a step takes up at least: where few come, no batch waits long for it, three milliseconds on a slow disk.
 const STEP_ROWS_MIN: u64 = 512;
 
-/// A step takes up what comes in this time, about, so that one in a hundred who wait for the writer waits for it too.
+/// A step takes up what comes in this time, about: so seldom that fewer than one in a hundred of those who ask meet one.
 const STEP_EVERY: Duration = Duration::from_millis(400);
 
 /// What the index has not taken up, counted by ids, and when to take up more of it.

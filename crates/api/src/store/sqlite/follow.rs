@@ -2,6 +2,7 @@
 
 use sqlx::SqliteConnection;
 
+use super::projection::SET_CURSOR;
 use super::text::Text;
 use super::unsynced::{BEGIN, END};
 use super::write::Writer;
@@ -112,10 +113,7 @@ async fn look(conn: &mut SqliteConnection, rows_max: i64) -> Result<(Progress, O
 }
 
 fn move_cursor(text: &mut Text, name: &str, until: i64) -> Result<(), sqlx::Error> {
-    text.say(
-        "insert into projecoes (nome, ultimo_id) values (?, ?)
-         on conflict (nome) do update set ultimo_id = excluded.ultimo_id",
-    );
+    text.say(SET_CURSOR);
     text.bind(name.to_owned())?;
     text.bind(until)
 }

@@ -114,10 +114,12 @@ pub(super) async fn cursor(conn: &mut SqliteConnection, name: &str) -> Result<Op
     sqlx::query_scalar("select ultimo_id from projecoes where nome = ?").bind(name).fetch_optional(conn).await
 }
 
+/// Binds the name of a cursor and the id that it moves to.
+pub(super) const SET_CURSOR: &str = "insert into projecoes (nome, ultimo_id) values (?, ?)
+    on conflict (nome) do update set ultimo_id = excluded.ultimo_id, ate_id = null, topico = null";
+
 pub(super) async fn set_cursor(conn: &mut SqliteConnection, name: &str, id: i64) -> Result<(), sqlx::Error> {
-    let sql = "insert into projecoes (nome, ultimo_id) values (?, ?)
-               on conflict (nome) do update set ultimo_id = excluded.ultimo_id, ate_id = null, topico = null";
-    sqlx::query(sql).bind(name).bind(id).execute(conn).await.map(drop)
+    sqlx::query(SET_CURSOR).bind(name).bind(id).execute(conn).await.map(drop)
 }
 
 /// Executes a text made of names that stand in this folder; how many rows it changed.
