@@ -1,6 +1,7 @@
 //! Group commit: one task owns the writer, and while one transaction commits, the next one's batches gather.
 
 mod aside;
+pub(crate) mod fresh;
 pub(crate) mod group;
 mod indexing;
 mod log;
@@ -17,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 pub(crate) use self::aside::AsideError;
 use self::aside::{Share, Work};
+use self::fresh::Fresh;
 use self::group::{Group, Job, Message, Reply};
 use self::indexing::Backlog;
 use self::log::Tidings;
@@ -47,6 +49,7 @@ pub(crate) struct Ingest {
     aside: mpsc::Sender<Work>,
     state: Arc<State>,
     newest: watch::Receiver<i64>,
+    fresh: Arc<Fresh>,
 }
 
 /// What the writer tells of itself.
@@ -120,6 +123,11 @@ impl Ingest {
         }
     }
 
+    /// The rows up to that one, as far as they are still in memory.
+    pub(crate) fn fresh(&self) -> Arc<Fresh> {
+        self.fresh.clone()
+    }
+
     fn send(&self, message: Message) -> Result<(), IngestError> {
         self.queue.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => IngestError::QueueFull,
@@ -142,9 +150,20 @@ pub(crate) fn start(
     let tidings = Arc::new(Tidings::default());
     let ended = CancellationToken::new();
     let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
-    let (state, share, backlog) = (Arc::new(state), Share::default(), Backlog::default());
-    let task =
-        Task { writer, waiting, last_group: 0, work, share, commits, state: state.clone(), newest, backlog, tidings };
+    let (state, fresh) = (Arc::new(state), Arc::new(Fresh::default()));
+    let task = Task {
+        writer,
+        waiting,
+        last_group: 0,
+        work,
+        share: Share::default(),
+        commits,
+        state: state.clone(),
+        newest,
+        fresh: fresh.clone(),
+        backlog: Backlog::default(),
+        tidings,
+    };
     let writing = async move {
         let (writer, ()) = tokio::join!(task.run(closing, ended), copying);
         match writer.close().await {
@@ -152,7 +171,7 @@ pub(crate) fn start(
             Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
         }
     };
-    (Ingest { queue, aside, state, newest: newest_seen }, writing)
+    (Ingest { queue, aside, state, newest: newest_seen, fresh }, writing)
 }
 
 struct Task {
@@ -165,6 +184,7 @@ struct Task {
     commits: Commits,
     state: Arc<State>,
     newest: watch::Sender<i64>,
+    fresh: Arc<Fresh>,
     backlog: Backlog,
     tidings: Arc<Tidings>,
 }
@@ -244,7 +264,7 @@ impl Task {
         self.logged(bytes as u64).await;
     }
 
-    async fn commit(&mut self, jobs: Vec<Job>, rows: usize) {
+    async fn commit(&mut self, mut jobs: Vec<Job>, rows: usize) {
         let batches: Vec<&Batch> = jobs.iter().map(|job| &job.batch).collect();
         let moves_ledger = batches.iter().any(|batch| matches!(batch.origin, Origin::Producer { .. }));
         let started = Instant::now();
@@ -256,6 +276,10 @@ impl Task {
             self.commits.committed(outcomes, elapsed.as_secs_f64());
             if moves_ledger {
                 self.ledger_moved();
+            }
+            if self.fresh.is_wanted() {
+                let rows = jobs.iter_mut().map(|job| std::mem::take(&mut job.batch.rows));
+                self.fresh.stored(outcomes.iter().copied().zip(rows));
             }
             self.stored(outcomes);
         }

@@ -1,15 +1,16 @@
 //! `GET /dados/ao-vivo`: new rows as server-sent events.
 //!
 //! - [`query`]: which rows, and after which one
-//! - [`hub`]: reads new rows once for all readers, and who they are; [`pace`]: how often
+//! - [`hub`]: has new rows encoded once for all readers, and who they are; [`pace`]: how often
 //! - [`chunk`]: rows encoded once, and what a filter leaves of them; [`event`]: the text of each event
-//! - [`ring`]: the newest chunks, and how a reader goes from its own pages to them without gap or repeat
+//! - [`ring`]: the newest chunks, and how a reader goes from its own pages to them without gap or repeat;
+//!   [`waiting`]: who has everything, and what wakes them
 //! - [`pages`]: what is older, a page at a time
 //! - [`reader`]: the stream of one reader
 //!
-//! Nothing here is in the way of ingest: readers learn of a row after its answer, by one connection that reads, and
-//! who does not keep up is told which rows it did not get. What is read in memory is bounded: the ring in bytes, and
-//! beyond it what slow readers still hold.
+//! Nothing here is in the way of ingest: readers learn of a row once it is stored, from what its writer had in memory
+//! or, where that is gone, by one connection that reads; and who does not keep up is told which rows it did not get.
+//! What is in memory is bounded: the ring in bytes, and beyond it what slow readers still hold.
 
 mod chunk;
 mod event;
@@ -19,6 +20,7 @@ mod pages;
 mod query;
 mod reader;
 mod ring;
+mod waiting;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -42,9 +42,16 @@ pub(super) fn created(mut headers: HeaderMap, id: &str, json: Vec<u8>) -> Respon
 
 /// The row as [`dados::Dado`] is written, without making one.
 pub(super) fn json(id: &str, row: &Row) -> Vec<u8> {
+    let texts = row.valor.len() + row.topico.as_ref().map_or(0, |topico| topico.len());
+    let mut into = Vec::with_capacity(FRAME_BYTES + texts + texts / 4);
+    write_json(&mut into, id, row);
+    into
+}
+
+/// The same behind what is there.
+pub(crate) fn write_json(into: &mut Vec<u8>, id: &str, row: &Row) {
     let Row { valor, timestamp, topico, qos, retido, dup, formato } = row;
-    let texts = valor.len() + topico.as_ref().map_or(0, |topico| topico.len());
-    let mut json = Json(Vec::with_capacity(FRAME_BYTES + texts + texts / 4));
+    let mut json = Json(into);
     json.raw("{\"id\":").raw(id).raw(",\"topico\":");
     match topico {
         Some(topico) => json.string(topico),
@@ -64,12 +71,11 @@ pub(super) fn json(id: &str, row: &Row) -> Vec<u8> {
         json.raw(",\"formato\":").string(formato.as_str());
     }
     json.raw("}");
-    json.0
 }
 
-struct Json(Vec<u8>);
+struct Json<'t>(&'t mut Vec<u8>);
 
-impl Json {
+impl Json<'_> {
     fn raw(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
         self
@@ -142,9 +148,9 @@ mod tests {
     #[test]
     fn every_character_is_escaped_as_serde_does() {
         let all: String = ('\0'..='\u{ff}').chain(['\u{2028}', '😀']).collect();
-        let mut json = Json(Vec::new());
-        json.string(&all);
-        assert_eq!(json.0, serde_json::to_vec(&all).unwrap());
+        let mut text = Vec::new();
+        Json(&mut text).string(&all);
+        assert_eq!(text, serde_json::to_vec(&all).unwrap());
     }
 
     proptest! {

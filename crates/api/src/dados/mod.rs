@@ -1,7 +1,7 @@
 //! `/dados`: rows come in and are read back.
 //!
 //! - [`post`]: the handler of `POST /dados` and its answers
-//! - [`created`]: the answer to one row
+//! - [`created`]: the answer to one row, and its JSON
 //! - [`body`]: from a request to bytes, within limits
 //! - [`parse`]: from bytes to valid rows, or to the place of the first fault
 //! - [`fault`]: what is wrong with a body, and where
@@ -11,7 +11,7 @@
 //! - [`export`]: the whole selection as a file
 
 pub(crate) mod body;
-mod created;
+pub(crate) mod created;
 pub(crate) mod export;
 pub(crate) mod fault;
 pub(crate) mod get;

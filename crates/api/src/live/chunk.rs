@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dados::{Dado, topic};
 
 use super::event;
-use crate::store::Wanted;
+use crate::store::{Row, Wanted};
 
 /// What a reader of few topics is given at once: as much of it is copied for each.
 const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -85,15 +85,15 @@ pub(super) struct Chunk {
     pub(super) last: i64,
     events: Vec<Event>,
     text: Bytes,
-    /// Which events are of which topic: made when the first reader with a filter asks.
-    by_topic: OnceLock<HashMap<Box<str>, Vec<u32>>>,
+    /// Which events are of which topic: made when somebody asks.
+    by_topic: OnceLock<HashMap<Arc<str>, Vec<u32>>>,
     choices: Mutex<HashMap<Arc<str>, Arc<[u32]>>>,
 }
 
 #[derive(Debug)]
 struct Event {
     id: i64,
-    topico: Option<Box<str>>,
+    topico: Option<Arc<str>>,
     /// Where it ends in the text; it begins where the one before ends.
     end: usize,
 }
@@ -108,16 +108,40 @@ pub(super) struct Frame {
     pub(super) last: i64,
 }
 
+/// Rows that are on their way to be a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    text: Vec<u8>,
+    events: Vec<Event>,
+}
+
+impl Encoded {
+    /// One that has just been stored.
+    pub(super) fn fresh(&mut self, id: i64, row: Row) {
+        event::fresh_row(&mut self.text, id, &row);
+        self.push(id, row.topico);
+    }
+
+    fn push(&mut self, id: i64, topico: Option<Arc<str>>) {
+        self.events.push(Event { id, topico, end: self.text.len() });
+    }
+
+    /// All rows after one id and up to another.
+    pub(super) fn chunk(mut self, (after, last): (i64, i64), held: &Held) -> Chunk {
+        self.text.shrink_to_fit();
+        let (by_topic, choices) = (OnceLock::new(), Mutex::default());
+        Chunk { after, last, events: self.events, text: held.count(self.text), by_topic, choices }
+    }
+}
+
 impl Chunk {
     pub(super) fn new((after, last): (i64, i64), rows: Vec<Dado>, held: &Held) -> serde_json::Result<Self> {
-        let (mut text, mut events) = (Vec::new(), Vec::with_capacity(rows.len()));
+        let mut encoded = Encoded::default();
         for dado in rows {
-            event::row(&mut text, &dado)?;
-            events.push(Event { id: dado.id, topico: dado.topico.map(Into::into), end: text.len() });
+            event::row(&mut encoded.text, &dado)?;
+            encoded.push(dado.id, dado.topico.map(Into::into));
         }
-        text.shrink_to_fit();
-        let (by_topic, choices) = (OnceLock::new(), Mutex::default());
-        Ok(Self { after, last, events, text: held.count(text), by_topic, choices })
+        Ok(encoded.chunk((after, last), held))
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -139,13 +163,28 @@ impl Chunk {
         }
     }
 
+    /// Whether a row is of this topic.
+    pub(super) fn has(&self, topico: &str) -> bool {
+        self.by_topic().contains_key(topico)
+    }
+
+    /// Whether a filter takes in any.
+    pub(super) fn has_matching(&self, filter: &Arc<str>) -> bool {
+        !self.chosen(filter).is_empty()
+    }
+
+    /// How many topics the rows are of.
+    pub(super) fn topics(&self) -> usize {
+        self.by_topic().len()
+    }
+
     fn begin(&self, number: usize) -> usize {
         number.checked_sub(1).map_or(0, |before| self.events[before].end)
     }
 
-    fn by_topic(&self) -> &HashMap<Box<str>, Vec<u32>> {
+    fn by_topic(&self) -> &HashMap<Arc<str>, Vec<u32>> {
         self.by_topic.get_or_init(|| {
-            let mut by_topic: HashMap<Box<str>, Vec<u32>> = HashMap::new();
+            let mut by_topic: HashMap<Arc<str>, Vec<u32>> = HashMap::new();
             for (number, event) in self.events.iter().enumerate() {
                 let Some(topico) = event.topico.as_ref().filter(|topico| !topico.is_empty()) else { continue };
                 match by_topic.get_mut(topico) {

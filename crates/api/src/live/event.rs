@@ -3,6 +3,11 @@
 use bytes::Bytes;
 use dados::Dado;
 
+use crate::dados::created::write_json;
+use crate::store::Row;
+
+/// What ends an event.
+const END: &[u8] = b"\n\n";
 /// How long a client waits before it connects again.
 const RETRY_MS: u32 = 2_000;
 
@@ -13,10 +18,24 @@ pub(super) fn opening(id: i64) -> Bytes {
 
 /// A row, with the text of `GET /dados/{id}`, which has no line breaks.
 pub(super) fn row(into: &mut Vec<u8>, dado: &Dado) -> serde_json::Result<()> {
-    into.extend_from_slice(format!("id: {}\ndata: ", dado.id).as_bytes());
+    begin(into, &dado.id.to_string());
     serde_json::to_writer(&mut *into, dado)?;
-    into.extend_from_slice(b"\n\n");
+    into.extend_from_slice(END);
     Ok(())
+}
+
+/// The same of a row that has just been stored.
+pub(super) fn fresh_row(into: &mut Vec<u8>, id: i64, row: &Row) {
+    let id = id.to_string();
+    begin(into, &id);
+    write_json(into, &id, row);
+    into.extend_from_slice(END);
+}
+
+fn begin(into: &mut Vec<u8>, id: &str) {
+    for part in ["id: ", id, "\ndata: "] {
+        into.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Rows that a reader does not get: those with the ids from `from` to `to` that it wants.

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::chunk::{Chunk, Held, Topics};
-use super::pace::Pace;
+use super::chunk::{Chunk, Encoded, Held, Topics};
+use super::pace::{Cost, Pace};
 use super::pages::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, Pages};
 use super::reader::Reader;
 use super::ring::{Bounds, Next, Place, Ring, Step};
 use crate::ingest::Ingest;
+use crate::ingest::fresh::{Fresh, Piece, Taken};
 use crate::metrics::Deliveries;
 use crate::store::{self, Filter, Order, Selection, StoreError};
 
@@ -23,6 +25,8 @@ const RING: Bounds = Bounds { bytes_max: 8 << 20, lag_rows_max: 32_768 };
 /// Rows and bytes of text that are read for all at once.
 const CHUNK_ROWS_MAX: u32 = 8_192;
 const CHUNK_BYTES_MAX: usize = 2 << 20;
+/// Rows that are encoded before other tasks have their turn.
+const TURN_ROWS: i64 = 256;
 /// What may be in memory at once, with what slow readers hold; beyond it nothing is read until they took it or are
 /// given up.
 const HELD_BYTES_MAX: usize = 64 << 20;
@@ -60,11 +64,10 @@ pub(crate) struct Live(Arc<Hub>);
 #[derive(Debug)]
 pub(super) struct Hub {
     state: Mutex<State>,
-    /// Changes with the ring.
-    moved: watch::Sender<()>,
     /// The first reader has come.
     joined: Notify,
     newest: watch::Receiver<i64>,
+    fresh: Arc<Fresh>,
     store: store::Reader,
     pages: Pages,
     held: Held,
@@ -103,9 +106,9 @@ impl Live {
     ) -> Self {
         Self(Arc::new(Hub {
             state: Mutex::new(State { ring: Ring::new(RING), readers: 0 }),
-            moved: watch::Sender::new(()),
             joined: Notify::new(),
             newest: ingest.newest(),
+            fresh: ingest.fresh(),
             store,
             pages: Pages::new(limits.database_readers),
             held: Held::default(),
@@ -130,19 +133,19 @@ impl Live {
             Some(after) if after > newest => Some(after.min(hub.store.newest_id().await?.max(newest))),
             after => after,
         };
-        let moved = hub.moved.subscribe();
         let mut state = hub.lock();
         if state.readers >= hub.readers_max {
             return Err(JoinError::TooManyReaders);
         }
         if state.readers == 0 {
             state.ring.restart(newest);
+            hub.fresh.want(true);
             hub.joined.notify_one();
         }
         state.readers += 1;
         let place = state.ring.begin(after, newest);
         drop(state);
-        Ok(Reader::new(hub.clone(), topics, place, moved))
+        Ok(Reader::new(hub.clone(), topics, place))
     }
 
     /// How many follow.
@@ -164,15 +167,17 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn step(&self, place: &mut Place) -> Step {
-        self.lock().ring.step(place)
+    pub(super) fn step(&self, place: &mut Place, topics: &Topics) -> Step {
+        self.lock().ring.step(place, topics)
     }
 
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, place: &Place, topics: &Topics) {
         let mut state = self.lock();
+        state.ring.leave(place, topics);
         state.readers -= 1;
         if state.readers == 0 {
             state.ring.clear();
+            self.fresh.want(false);
         }
     }
 
@@ -184,7 +189,7 @@ impl Hub {
 
     async fn follow(&self) {
         let mut newest = self.newest.clone();
-        let mut pace = Pace::published(Instant::now(), Duration::ZERO, 0);
+        let mut pace = Pace::published(Instant::now(), Cost::default(), 0);
         let mut is_failing = false;
         loop {
             let (readers, next) = {
@@ -196,12 +201,9 @@ impl Hub {
             match next {
                 Next::Nothing if readers == 0 => self.joined.notified().await,
                 Next::Nothing => self.anything(&mut newest).await,
-                Next::Moved => {
-                    self.pages.clear();
-                    self.moved.send_replace(());
-                }
+                Next::Moved => self.pages.clear(),
                 Next::Read { after, until } => {
-                    let due = pace.due(readers, self.delivered.load(Ordering::Relaxed));
+                    let due = pace.due(self.delivered.load(Ordering::Relaxed));
                     if Instant::now() < due {
                         // Then more may have come, and be read with it.
                         sleep_until(due.into()).await;
@@ -209,9 +211,10 @@ impl Hub {
                     }
                     let began = Instant::now();
                     let published = self.publish(after, until).await;
-                    self.tell(published, &mut is_failing).await;
                     let delivered = self.delivered.load(Ordering::Relaxed);
-                    pace = Pace::published(Instant::now(), began.elapsed(), delivered);
+                    let woken = *published.as_ref().unwrap_or(&0);
+                    pace = Pace::published(Instant::now(), Cost { took: began.elapsed(), woken }, delivered);
+                    self.tell(published, &mut is_failing).await;
                 }
             }
         }
@@ -228,23 +231,37 @@ impl Hub {
         }
     }
 
-    async fn publish(&self, after: i64, until: i64) -> Result<(), Failure> {
+    /// The next rows for all; how many readers that woke.
+    async fn publish(&self, after: i64, until: i64) -> Result<usize, Failure> {
         self.room().await;
-        let (rows_max, bytes_max) = (CHUNK_ROWS_MAX, CHUNK_BYTES_MAX);
-        let chunk = self.read(&Topics::All, (after, until), rows_max, bytes_max).await?;
+        let chunk = match self.fresh.take((after, until), CHUNK_ROWS_MAX as usize, CHUNK_BYTES_MAX) {
+            Taken::Rows(pieces) => self.encode(after, pieces).await,
+            Taken::Unknown { until } => {
+                self.read(&Topics::All, (after, until), CHUNK_ROWS_MAX, CHUNK_BYTES_MAX).await?
+            }
+        };
         let mut state = self.lock();
         // They may have left meanwhile.
-        if state.readers > 0 && state.ring.publish(chunk) {
-            drop(state);
-            self.moved.send_replace(());
-        }
-        Ok(())
+        Ok(if state.readers > 0 { state.ring.publish(chunk) } else { 0 })
     }
 
-    async fn tell(&self, published: Result<(), Failure>, is_failing: &mut bool) {
+    /// Rows that follow an id.
+    async fn encode(&self, after: i64, pieces: Vec<Piece>) -> Arc<Chunk> {
+        let (mut encoded, mut last) = (Encoded::default(), after);
+        for row in pieces.into_iter().flat_map(|piece| piece.rows) {
+            last += 1;
+            encoded.fresh(last, row);
+            if (last - after) % TURN_ROWS == 0 {
+                yield_now().await;
+            }
+        }
+        Arc::new(encoded.chunk((after, last), &self.held))
+    }
+
+    async fn tell(&self, published: Result<usize, Failure>, is_failing: &mut bool) {
         match published {
-            Ok(()) if std::mem::take(is_failing) => info!("new rows are read again for those who follow them"),
-            Ok(()) => {}
+            Ok(_) if std::mem::take(is_failing) => info!("new rows are read again for those who follow them"),
+            Ok(_) => {}
             Err(error) => {
                 if !std::mem::replace(is_failing, true) {
                     let error = &error as &dyn std::error::Error;

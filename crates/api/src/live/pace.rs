@@ -3,35 +3,44 @@
 use std::time::{Duration, Instant};
 
 /// Between two chunks at least: commits may be a thousand a second, and rows that come at once are cheaper together.
-const GAP_MIN: Duration = Duration::from_millis(5);
-/// For each reader: ten times what it takes to wake it and to write to it.
+const GAP_MIN: Duration = Duration::from_millis(25);
+/// For each reader that was woken: ten times what it takes to wake it and to write to it.
 const READER_GAP: Duration = Duration::from_micros(100);
-/// For each kibibyte that readers took of the chunk before: a quarter of a gibibyte a second for all of them.
-const KIBIBYTE_GAP: Duration = Duration::from_micros(4);
+/// For each kibibyte that readers took of the chunk before: some 80 MiB a second for all of them.
+const KIBIBYTE_GAP: Duration = Duration::from_micros(12);
 /// Rows are read and encoded for so small a part of one processor's time: one in so many, and one more.
 const READ_REST: u32 = 4;
+
+/// What a chunk cost us, before anyone took it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    /// How long it was in the making.
+    pub(super) took: Duration,
+    /// The readers that it woke.
+    pub(super) woken: usize,
+}
 
 /// When the last chunk was published, and what it cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     published: Instant,
-    took: Duration,
+    cost: Cost,
     /// What readers had taken by then.
     delivered: u64,
 }
 
 impl Pace {
-    /// A chunk was published at this moment, `took` long in the making; `delivered` bytes had been taken before.
-    pub(super) fn published(now: Instant, took: Duration, delivered: u64) -> Self {
-        Self { published: now, took, delivered }
+    /// A chunk was published at this moment; `delivered` bytes had been taken before.
+    pub(super) fn published(now: Instant, cost: Cost, delivered: u64) -> Self {
+        Self { published: now, cost, delivered }
     }
 
     /// When the next may be begun. With nothing to do, that moment has passed: a single row goes at once.
-    pub(super) fn due(&self, readers: usize, delivered: u64) -> Instant {
+    pub(super) fn due(&self, delivered: u64) -> Instant {
         let kibibytes = u32::try_from(delivered.saturating_sub(self.delivered) >> 10).unwrap_or(u32::MAX);
-        let readers = u32::try_from(readers).unwrap_or(u32::MAX);
-        let gap = GAP_MIN.max(READER_GAP.saturating_mul(readers));
-        self.published + gap + KIBIBYTE_GAP.saturating_mul(kibibytes) + self.took.saturating_mul(READ_REST)
+        let woken = u32::try_from(self.cost.woken).unwrap_or(u32::MAX);
+        let gap = GAP_MIN.max(READER_GAP.saturating_mul(woken));
+        self.published + gap + KIBIBYTE_GAP.saturating_mul(kibibytes) + self.cost.took.saturating_mul(READ_REST)
     }
 }
 
@@ -43,10 +52,10 @@ mod tests {
     fn the_gap_grows_with_what_readers_cost() {
         let now = Instant::now();
         let ms = Duration::from_millis;
-        let gap = |took, readers, bytes: u64| Pace::published(now, took, 7).due(readers, 7 + bytes) - now;
+        let gap = |took, woken, bytes: u64| Pace::published(now, Cost { took, woken }, 7).due(7 + bytes) - now;
         assert_eq!(gap(Duration::ZERO, 1, 0), GAP_MIN);
         assert_eq!(gap(Duration::ZERO, 1_000, 0), ms(100));
         assert_eq!(gap(ms(2), 1_000, 0), ms(108));
-        assert_eq!(gap(ms(2), 1_000, 250 << 20), ms(108 + 1_024));
+        assert_eq!(gap(ms(2), 1_000, 250 << 20), ms(108 + 3_072));
     }
 }

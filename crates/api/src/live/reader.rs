@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -19,7 +18,6 @@ pub(super) struct Reader {
     place: Place,
     /// What it has read by itself and not been given yet.
     page: Option<Arc<Chunk>>,
-    moved: watch::Receiver<()>,
     /// Whether it has had the first event.
     is_open: bool,
     /// The id of the last event, unless that was of rows: then more than those may have been looked through.
@@ -28,8 +26,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(hub: Arc<Hub>, topics: Topics, place: Place, moved: watch::Receiver<()>) -> Self {
-        Self { hub, topics, place, page: None, moved, is_open: false, told: None, spoken: Instant::now() }
+    pub(super) fn new(hub: Arc<Hub>, topics: Topics, place: Place) -> Self {
+        Self { hub, topics, place, page: None, is_open: false, told: None, spoken: Instant::now() }
     }
 
     /// What goes to the client next. It ends when the server does, or when the database cannot be read: the client then
@@ -48,11 +46,9 @@ impl Reader {
 
     async fn event(&mut self) -> Option<Bytes> {
         loop {
-            // Before it looks, so that it misses no change after that.
-            self.moved.mark_unchanged();
             let step = match self.page.take() {
                 Some(page) => Step::Take(page),
-                None => self.hub.step(&mut self.place),
+                None => self.hub.step(&mut self.place, &self.topics),
             };
             match step {
                 Step::Take(chunk) => {
@@ -72,11 +68,12 @@ impl Reader {
                     self.told = Some(to);
                     return Some(event::missed(from, to));
                 }
-                Step::Wait => {
-                    if let Some(text) = self.wait().await {
-                        return Some(text);
-                    }
+                Step::Wait if self.spoken.elapsed() < self.hub.heartbeat => {
+                    self.wait().await;
+                    // It looks before it gives a sign of life, which says how far it is.
+                    continue;
                 }
+                Step::Wait => {}
             }
             // Long without a row that it wants: someone between us and it may think that it is dead.
             if self.spoken.elapsed() >= self.hub.heartbeat {
@@ -100,11 +97,12 @@ impl Reader {
         Some(frame.text)
     }
 
-    async fn wait(&mut self) -> Option<Bytes> {
+    /// Until there may be something for it, or it has been silent for long.
+    async fn wait(&self) {
+        let until = self.spoken + self.hub.heartbeat;
         tokio::select! {
-            // Its sender lives as long as the hub.
-            _ = self.moved.changed() => None,
-            () = sleep_until(self.spoken + self.hub.heartbeat) => Some(self.heartbeat()),
+            () = self.place.seat.woken() => {}
+            () = sleep_until(until) => {}
         }
     }
 
@@ -116,6 +114,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.hub.leave();
+        self.hub.leave(&self.place, &self.topics);
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Topics};
+use super::waiting::{Seat, Waiting};
 
 /// How much is kept, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Ring {
     bounds: Bounds,
     chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
+    /// Who has everything up to the position.
+    waiting: Waiting,
     /// The last row's id that has been given to all.
     position: i64,
     /// How often the ids have gone back, and to which one the last time.
@@ -37,24 +40,25 @@ pub(super) enum Next {
         after: i64,
         until: i64,
     },
-    /// The position has moved, to be told to all.
+    /// The position has moved, which all have been told.
     Moved,
 }
 
 /// How far one reader is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// It has been given all that it wants up to this id.
+    /// It has been given all that it wants up to this id; more, where it waits: see [`Seat::has_seen`].
     pub(super) id: i64,
     /// Whether it is owed whatever came since.
     is_resuming: bool,
     resets: u64,
+    pub(super) seat: Arc<Seat>,
 }
 
 /// What one reader does next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// It has everything.
+    /// It has everything; its seat says when there is more.
     Wait,
     /// It takes what it wants of this chunk.
     Take(Arc<Chunk>),
@@ -66,7 +70,8 @@ pub(super) enum Step {
 
 impl Ring {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, chunks: VecDeque::new(), bytes: 0, position: 0, resets: 0, reset_to: 0 }
+        let (chunks, waiting) = (VecDeque::new(), Waiting::default());
+        Self { bounds, chunks, bytes: 0, waiting, position: 0, resets: 0, reset_to: 0 }
     }
 
     /// The first reader has come; nobody waits for what is older.
@@ -88,53 +93,68 @@ impl Ring {
         }
         if newest < self.position {
             // The newest rows were deleted, and without `autoincrement` their ids are given again.
-            self.restart(newest);
+            self.jump(newest);
             self.resets += 1;
             self.reset_to = newest;
             return Next::Moved;
         }
         if newest.saturating_sub(self.position) > self.bounds.lag_rows_max {
-            self.restart(newest);
+            self.jump(newest);
             return Next::Moved;
         }
         Next::Read { after: self.position, until: newest }
     }
 
-    /// Gives a chunk to all; whether that moved the position, which it follows.
-    pub(super) fn publish(&mut self, chunk: Arc<Chunk>) -> bool {
+    fn jump(&mut self, newest: i64) {
+        self.waiting.wake_all(self.position);
+        self.restart(newest);
+    }
+
+    /// Gives a chunk to all, if it follows the position, which it moves; how many it woke.
+    pub(super) fn publish(&mut self, chunk: Arc<Chunk>) -> usize {
         // The first reader may have come while it was read.
         if chunk.after != self.position || chunk.last <= chunk.after {
-            return false;
+            return 0;
         }
+        let woken = self.waiting.wake_for(&chunk);
         self.position = chunk.last;
         self.bytes += chunk.bytes();
         self.chunks.push_back(chunk);
         while self.bytes > self.bounds.bytes_max && self.chunks.len() > 1 {
             self.bytes -= self.chunks.pop_front().map_or(0, |chunk| chunk.bytes());
         }
-        true
+        woken
     }
 
     /// A reader that begins after a row, or with what comes after `newest`.
     pub(super) fn begin(&self, after: Option<i64>, newest: i64) -> Place {
         let id = after.unwrap_or(newest);
-        Place { id, is_resuming: after.is_some(), resets: self.resets }
+        Place { id, is_resuming: after.is_some(), resets: self.resets, seat: Seat::new() }
     }
 
-    pub(super) fn step(&self, place: &mut Place) -> Step {
+    /// A reader is gone.
+    pub(super) fn leave(&mut self, place: &Place, topics: &Topics) {
+        self.waiting.leave(topics, &place.seat);
+    }
+
+    pub(super) fn step(&mut self, place: &mut Place, topics: &Topics) -> Step {
+        place.id = place.seat.has_seen(place.id, self.position);
         if place.resets != self.resets {
             place.resets = self.resets;
             place.id = place.id.min(self.reset_to);
         }
         if place.id >= self.position {
             place.is_resuming = false;
+            self.waiting.enter(topics, &place.seat);
             return Step::Wait;
         }
         let oldest = self.chunks.front().map_or(self.position, |chunk| chunk.after);
         if oldest <= place.id {
             place.is_resuming = false;
             let number = self.chunks.partition_point(|chunk| chunk.last <= place.id);
-            return self.chunks.get(number).map_or(Step::Wait, |chunk| Step::Take(chunk.clone()));
+            if let Some(chunk) = self.chunks.get(number) {
+                return Step::Take(chunk.clone());
+            }
         }
         if place.is_resuming || self.position - place.id <= self.bounds.lag_rows_max {
             return Step::Read { until: oldest };

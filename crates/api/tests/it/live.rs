@@ -9,9 +9,10 @@ use bytes::Bytes;
 use dados::Dado;
 use futures_util::{Stream, StreamExt as _};
 use reqwest::{RequestBuilder, StatusCode};
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::task::JoinSet;
 
-use crate::{App, FORM, NDJSON, problem, spawn_app, spawn_with};
+use crate::{App, FORM, NDJSON, database, problem, spawn_app, spawn_with};
 
 const PATH: &str = "/dados/ao-vivo";
 
@@ -194,6 +195,26 @@ async fn an_id_that_is_not_there_yet_begins_with_what_is_new() {
     assert_eq!(follower.id, 2);
     app.store_one("a", "3").await;
     assert_eq!(follower.row().await.id, 3);
+}
+
+#[tokio::test]
+async fn rows_that_another_program_stores_between_come_with_the_next_of_ours() {
+    let app = spawn_app().await;
+    let mut all = app.follow("").await;
+    let mut some = app.follow("?topico=b").await;
+    let url = format!("sqlite:{}", database(app.dir.path()).display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    for turn in 0..3 {
+        app.store_one("a", "1").await;
+        sqlx::query("insert into dados (topico, valor) values ('b', 2), ('c', 2)").execute(&mut other).await.unwrap();
+        app.store_one("a", "3").await;
+        for (number, topico) in ["a", "b", "c", "a"].into_iter().enumerate() {
+            let row = all.row().await;
+            assert_eq!((row.id, row.topico.as_deref()), (4 * turn + number as i64 + 1, Some(topico)));
+        }
+        assert_eq!(some.row().await.id, 4 * turn + 2);
+    }
+    other.close().await.unwrap();
 }
 
 /// Follows with cuts until it has so many rows, each once and in order.

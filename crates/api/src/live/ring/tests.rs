@@ -28,12 +28,14 @@ enum Act {
     Begin,
     /// After an id so far back.
     Resume(i64),
-    /// A reader takes so many steps; a page of its own has so many rows at most.
+    /// A reader takes so many steps, unless it waits; a page of its own has so many rows at most.
     Take {
         reader: usize,
         steps: usize,
         page: usize,
     },
+    /// A reader looks, though nothing has woken it.
+    Look(usize),
     Leave(usize),
     /// Somebody deletes so many of the newest rows, and their ids are given again.
     GoBack(usize),
@@ -48,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Begin),
         2 => (0..60i64).prop_map(Act::Resume),
         8 => (0..8usize, 1..4usize, 1..6usize).prop_map(|(reader, steps, page)| Act::Take { reader, steps, page }),
+        2 => (0..8usize).prop_map(Act::Look),
         1 => (0..8usize).prop_map(Act::Leave),
         1 => (1..4usize).prop_map(Act::GoBack),
     ]
@@ -121,7 +124,9 @@ impl World {
         if self.readers.is_empty() {
             self.ring.restart(newest);
         }
-        let topics = if newest % 2 == 0 { Topics::All } else { Topics::Exactly("a".into()) };
+        let matching = |filter: &str| Topics::Matching(filter.into());
+        let wants = [Topics::All, Topics::Exactly("a".into()), matching("+"), matching("#"), matching("a/#")];
+        let topics = wants[newest as usize % wants.len()].clone();
         let place = self.ring.begin(after, newest);
         let wanted = |id: &i64| *id > place.id && (topics == Topics::All || topic(*id).is_some());
         let owed = self.rows.iter().map(|(id, _)| *id).filter(wanted).collect();
@@ -141,11 +146,15 @@ impl World {
 
     /// Whether the reader did anything.
     fn step(&mut self, number: usize, page_rows_max: usize) -> bool {
-        let step = match self.readers[number].page.take() {
+        let reader = &mut self.readers[number];
+        if reader.place.seat.is_waiting() {
+            return false;
+        }
+        let step = match reader.page.take() {
             Some(page) => Step::Take(page),
-            None => match self.ring.step(&mut self.readers[number].place) {
+            None => match self.ring.step(&mut reader.place, &reader.topics) {
                 Step::Take(chunk) => {
-                    self.readers[number].is_resuming = false;
+                    reader.is_resuming = false;
                     Step::Take(chunk)
                 }
                 step => step,
@@ -170,6 +179,16 @@ impl World {
             }
         }
         true
+    }
+
+    /// Who waits is owed nothing that all have been given, and is told so.
+    fn look(&mut self, number: usize) {
+        let reader = &mut self.readers[number];
+        if reader.place.seat.is_waiting() {
+            assert!(matches!(self.ring.step(&mut reader.place, &reader.topics), Step::Wait));
+            assert!(reader.place.id >= self.ring.position);
+            assert!(reader.owed.first().is_none_or(|id| *id > self.ring.position), "it sleeps over a row");
+        }
     }
 
     fn take(&mut self, number: usize, chunk: &Chunk) {
@@ -207,11 +226,13 @@ impl World {
                     self.step(number, page);
                 }
             }
+            Act::Look(reader) if !self.readers.is_empty() => self.look(reader % self.readers.len()),
             Act::Leave(reader) if !self.readers.is_empty() => {
-                self.readers.swap_remove(reader % self.readers.len());
+                let Reader { place, topics, .. } = self.readers.swap_remove(reader % self.readers.len());
+                self.ring.leave(&place, &topics);
             }
             Act::GoBack(rows) => self.go_back(rows),
-            Act::Take { .. } | Act::Leave(_) => {}
+            Act::Take { .. } | Act::Look(_) | Act::Leave(_) => {}
         }
     }
 
@@ -258,7 +279,13 @@ fn a_live_reader_far_behind_is_told_and_one_that_resumes_is_given_all() {
     world.begin(Some(0));
     world.act(&Act::Burst);
     world.publish(10);
-    assert!(matches!(world.ring.step(&mut world.readers[1].place.clone()), Step::Read { .. }));
-    assert!(matches!(world.ring.step(&mut world.readers[0].place.clone()), Step::Missed { from: 3, to: 44 }));
+    for (number, is_expected) in [
+        (1, (|step| matches!(step, Step::Read { .. })) as fn(&Step) -> bool),
+        (0, |step| matches!(step, Step::Missed { from: 3, to: 44 })),
+    ] {
+        let Reader { place, topics, .. } = &world.readers[number];
+        let step = world.ring.step(&mut place.clone(), topics);
+        assert!(is_expected(&step), "{number}: {step:?}");
+    }
     world.settle();
 }

@@ -1,4 +1,4 @@
-//! What a thousand readers of new rows cost ingest: the same load with them and without.
+//! What a thousand readers of new rows cost ingest: the same load with them and without, by turns.
 //!
 //! The load is that of `single`: one object a request, as many as go, which takes both processors. The readers are a
 //! process of their own, on the same two processors, so that what they take is in the figure too. In one case ten of
@@ -8,7 +8,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::process::Process;
@@ -16,9 +15,9 @@ use harness::system::Api;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 
-use super::load::{Latency, Load, Window};
+use super::load::Latency;
+use super::turn::{self, Side};
 use super::{request, single};
 use crate::spread::Spread;
 use crate::table::{Limit, Row, Table};
@@ -32,14 +31,15 @@ const DASHBOARDS: usize = 10;
 /// Topics that the others follow; one request in so many is of one of them.
 const QUIET_TOPICS: usize = 50;
 const QUIET_PART: usize = 1_000;
-/// Time for caches, allocators and SQLite's first pages, and how long each side is measured.
-const WARM_UP: Duration = Duration::from_secs(1);
-const LENGTH: Duration = Duration::from_secs(4);
+/// The sides of a round: nobody follows, or a thousand do, so many of them everything.
+const CASES: [Option<usize>; 3] = [None, Some(DASHBOARDS), Some(READERS)];
 
 /// One side of a round.
-struct Side {
+struct Figures {
     rows_per_s: f64,
     latency: Latency,
+    /// Microseconds of a processor that the API took for a row.
+    cpu_us: f64,
     readers: Option<Given>,
 }
 
@@ -51,35 +51,32 @@ struct Given {
     api_mib: f64,
 }
 
+type Round = [Figures; 3];
+
 /// Measures the load alone, with mixed readers, and with readers of everything, in each round.
 pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     for number in 0..cli.rounds {
-        let mut sides = [None, None, None];
-        for turn in 0..sides.len() {
-            let case = (turn + usize::from(number)) % sides.len();
-            sides[case] = Some(side([None, Some(DASHBOARDS), Some(READERS)][case]).await?);
-        }
-        let [Some(alone), Some(mixed), Some(all)] = sides else { unreachable!("each case had its turn") };
-        let ratio = |side: &Side| side.rows_per_s / alone.rows_per_s;
-        progress(&format!("live {}: {:.2} ×, {:.2} ×", number + 1, ratio(&mixed), ratio(&all)));
-        rounds.push((alone, mixed, all));
+        let round = round(usize::from(number) % CASES.len()).await?;
+        let ratio = |side: &Figures| side.rows_per_s / round[0].rows_per_s;
+        progress(&format!("live {}: {:.2} ×, {:.2} ×", number + 1, ratio(&round[1]), ratio(&round[2])));
+        rounds.push(round);
     }
     let limit = Limit::AtLeast { must: 0.9, aim: 0.95 };
     let work = format!("POST of one object, 64 connections, while {READERS} follow");
-    for (what, side) in [
-        (format!("{work}: {DASHBOARDS} everything, the others a topic each"), (|r| &r.1) as fn(&Round) -> &Side),
-        (format!("{work} everything"), |r| &r.2),
-    ] {
-        let pairs: Vec<_> = rounds.iter().map(|round| (side(round).rows_per_s, round.0.rows_per_s)).collect();
+    for (what, case) in
+        [(format!("{work}: {DASHBOARDS} everything, the others a topic each"), 1), (format!("{work} everything"), 2)]
+    {
+        let pairs: Vec<_> = rounds.iter().map(|round| (round[case].rows_per_s, round[0].rows_per_s)).collect();
         table.push(Row::rates(what, "rows/s", "nobody follows", &pairs, limit));
     }
-    for (name, side) in [("alone", (|r| &r.0) as fn(&Round) -> &Side), ("mixed", |r| &r.1), ("everything", |r| &r.2)] {
-        let each = |figure: fn(&Side) -> f64| rounds.iter().map(move |round| figure(side(round)));
+    for (case, name) in ["alone", "mixed", "everything"].into_iter().enumerate() {
+        let each = |figure: fn(&Figures) -> f64| rounds.iter().map(move |round| figure(&round[case]));
         table.explain("live", format!("{name}: p99 of a request, ms"), each(|side| side.latency.p99_ms));
+        table.explain("live", format!("{name}: ponte-api: CPU µs a row"), each(|side| side.cpu_us));
         if name != "alone" {
             let given = |figure: fn(&Given) -> f64| {
-                let values = rounds.iter().filter_map(move |round| side(round).readers.as_ref()).map(figure);
+                let values = rounds.iter().filter_map(|round| round[case].readers.as_ref()).map(figure);
                 Spread::of(values).to_string()
             };
             progress(&format!(
@@ -94,51 +91,62 @@ pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-type Round = (Side, Side, Side);
-
-/// One load on a fresh API, with so many readers of everything among a thousand, or with none.
-async fn side(everything: Option<usize>) -> anyhow::Result<Side> {
+/// The same load on a fresh API each: with so many readers of everything among a thousand, or with none.
+async fn round(first: usize) -> anyhow::Result<Round> {
     let dir = tempfile::tempdir()?;
-    let more = [("API_CONNECTIONS_MAX", "2000"), ("API_LIVE_READERS_MAX", "1000")];
-    let mut api = Api::start_with(dir.path(), &more).await?;
-    let addr = api.addr();
-    let readers = match everything {
-        Some(everything) => Some(start(&mut api, dir.path(), everything).await?),
-        None => None,
-    };
+    let mut servers = Vec::new();
+    for (case, everything) in CASES.into_iter().enumerate() {
+        let dir = dir.path().join(case.to_string());
+        std::fs::create_dir(&dir)?;
+        let more = [("API_CONNECTIONS_MAX", "2000"), ("API_LIVE_READERS_MAX", "1000")];
+        let mut api = Api::start_with(&dir, &more).await?;
+        let readers = match everything {
+            Some(everything) => Some(start(&mut api, &dir, everything).await?),
+            None => None,
+        };
+        servers.push((api, readers));
+    }
     let body = |number: usize| match number % QUIET_PART {
         0 => format!(r#"{{"topico":"quiet/{}","valor":{number}}}"#, number / QUIET_PART).into_bytes(),
         _ => single::body(number),
     };
-    let requests = (0..QUIET_TOPICS * QUIET_PART).map(|number| request(addr, "application/json", &body(number)));
-    let window = Window::after(WARM_UP, LENGTH);
-    let requests = requests.collect();
-    let load = Load { addr, requests, connections: single::CONNECTIONS, requests_max: usize::MAX, window }.start()?;
-    sleep_until(window.from.into()).await;
-    let cpu_before = readers.as_ref().map(Process::cpu_seconds).transpose()?;
-    sleep_until(window.to.into()).await;
-    let cpu_after = readers.as_ref().map(Process::cpu_seconds).transpose()?;
-    let mut sent = load.wait().await?;
-    let stored = api.rows().newest_id().await?;
-    ensure!(stored == sent.answers as i64, "{stored} rows of {} answers", sent.answers);
-    let given = match (cpu_before, cpu_after) {
-        (Some(before), Some(after)) => Some(Given {
-            rows: metric(&api, "ponte_api_live_rows_sent_total").await?,
-            missed: metric(&api, "ponte_api_live_rows_missed_total").await?,
-            cpu_share: (after - before) / window.seconds(),
-            api_mib: crate::mib(api.process()?.resident_kib_max()?),
-        }),
-        _ => None,
-    };
-    if let Some(given) = &given {
-        ensure!(given.rows > 0.0, "nobody was given anything");
-        ensure!(metric(&api, "ponte_api_live_readers").await? == READERS as f64, "a reader was lost");
+    let host = servers[0].0.addr();
+    let requests =
+        || (0..QUIET_TOPICS * QUIET_PART).map(|number| request(host, "application/json", &body(number))).collect();
+    let mut sides = Vec::new();
+    for (api, readers) in &mut servers {
+        let addr = api.addr();
+        sides.push(Side::stopped(addr, api.process()?, readers.as_ref(), &requests)?);
     }
-    Ok(Side {
-        rows_per_s: sent.micros.len() as f64 / window.seconds(),
-        latency: Latency::of(&mut sent.micros)?,
-        readers: given,
-    })
+    turn::take(&mut sides, first).await?;
+    let mut measured = Vec::new();
+    for mut side in sides {
+        let (latency, cpu_us) = (side.latency()?, side.micros_each(side.server_s));
+        let figures = Figures { rows_per_s: side.rows_per_s(), latency, cpu_us, readers: None };
+        measured.push((figures, side.answers, side.share(side.beside_s)));
+    }
+    let mut round = Vec::new();
+    for ((api, readers), (mut figures, answers, cpu_share)) in servers.iter_mut().zip(measured) {
+        let stored = api.rows().newest_id().await?;
+        ensure!(stored == answers as i64, "{stored} rows of {answers} answers");
+        if readers.is_some() {
+            figures.readers = Some(given(api, cpu_share).await?);
+        }
+        round.push(figures);
+    }
+    round.try_into().map_err(|_| anyhow::anyhow!("a side is missing"))
+}
+
+async fn given(api: &mut Api, cpu_share: f64) -> anyhow::Result<Given> {
+    let given = Given {
+        rows: metric(api, "ponte_api_live_rows_sent_total").await?,
+        missed: metric(api, "ponte_api_live_rows_missed_total").await?,
+        cpu_share,
+        api_mib: crate::mib(api.process()?.resident_kib_max()?),
+    };
+    ensure!(given.rows > 0.0, "nobody was given anything");
+    ensure!(metric(api, "ponte_api_live_readers").await? == READERS as f64, "a reader was lost");
+    Ok(given)
 }
 
 async fn metric(api: &Api, name: &str) -> anyhow::Result<f64> {

@@ -49,10 +49,6 @@ impl Window {
         let from = Instant::now() + warm_up;
         Self { from, to: from + length }
     }
-
-    pub(super) fn seconds(self) -> f64 {
-        (self.to - self.from).as_secs_f64()
-    }
 }
 
 /// What has become of a load.
