@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::chunk::{Chunk, Encoded, Held, Topics};
-use super::pace::{Cost, Pace};
+use super::pace::{self, Cost, Pace};
 use super::pages::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, Pages};
 use super::reader::Reader;
 use super::ring::{Bounds, Next, Place, Ring, Step};
@@ -22,9 +22,8 @@ use crate::store::{self, Filter, Order, Selection, StoreError};
 
 /// What is kept of what all have been given: seconds of a busy day, so that who is slow for a moment misses nothing.
 const RING: Bounds = Bounds { bytes_max: 8 << 20, lag_rows_max: 32_768 };
-/// Rows and bytes of text that are read for all at once.
+/// Rows that are read for all at once.
 const CHUNK_ROWS_MAX: u32 = 8_192;
-const CHUNK_BYTES_MAX: usize = 2 << 20;
 /// Rows that are encoded before other tasks have their turn.
 const TURN_ROWS: i64 = 256;
 /// What may be in memory at once, with what slow readers hold; beyond it nothing is read until they took it or are
@@ -234,11 +233,10 @@ impl Hub {
     /// The next rows for all; how many readers that woke.
     async fn publish(&self, after: i64, until: i64) -> Result<usize, Failure> {
         self.room().await;
-        let chunk = match self.fresh.take((after, until), CHUNK_ROWS_MAX as usize, CHUNK_BYTES_MAX) {
+        let bytes_max = pace::chunk_bytes_max(self.lock().ring.wait_for_all());
+        let chunk = match self.fresh.take((after, until), CHUNK_ROWS_MAX as usize, bytes_max) {
             Taken::Rows(pieces) => self.encode(after, pieces).await,
-            Taken::Unknown { until } => {
-                self.read(&Topics::All, (after, until), CHUNK_ROWS_MAX, CHUNK_BYTES_MAX).await?
-            }
+            Taken::Unknown { until } => self.read(&Topics::All, (after, until), CHUNK_ROWS_MAX, bytes_max).await?,
         };
         let mut state = self.lock();
         // They may have left meanwhile.

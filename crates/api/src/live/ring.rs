@@ -132,6 +132,11 @@ impl Ring {
         Place { id, is_resuming: after.is_some(), resets: self.resets, seat: Seat::new() }
     }
 
+    /// How many wait for whatever comes.
+    pub(super) fn wait_for_all(&self) -> usize {
+        self.waiting.for_all()
+    }
+
     /// A reader is gone.
     pub(super) fn leave(&mut self, place: &Place, topics: &Topics) {
         self.waiting.leave(topics, &place.seat);

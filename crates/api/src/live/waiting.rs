@@ -64,6 +64,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// How many wait for whatever comes.
+    pub(super) fn for_all(&self) -> usize {
+        self.all.len()
+    }
+
     /// A reader has everything, and waits; unless it does already.
     pub(super) fn enter(&mut self, topics: &Topics, seat: &Arc<Seat>) {
         if seat.is_waiting() {
