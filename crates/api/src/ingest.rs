@@ -277,10 +277,8 @@ impl Task {
             if moves_ledger {
                 self.ledger_moved();
             }
-            if self.fresh.is_wanted() {
-                let rows = jobs.iter_mut().map(|job| std::mem::take(&mut job.batch.rows));
-                self.fresh.stored(outcomes.iter().copied().zip(rows));
-            }
+            let rows = jobs.iter_mut().map(|job| std::mem::take(&mut job.batch.rows));
+            self.fresh.stored(outcomes.iter().copied().zip(rows));
             self.stored(outcomes);
         }
         answer(jobs.into_iter().map(|job| job.reply), result);

@@ -42,7 +42,7 @@ pub(super) fn created(mut headers: HeaderMap, id: &str, json: Vec<u8>) -> Respon
 
 /// The row as [`dados::Dado`] is written, without making one.
 pub(super) fn json(id: &str, row: &Row) -> Vec<u8> {
-    let texts = row.valor.len() + row.topico.as_ref().map_or(0, |topico| topico.len());
+    let texts = row.text_bytes();
     let mut into = Vec::with_capacity(FRAME_BYTES + texts + texts / 4);
     write_json(&mut into, id, row);
     into

@@ -21,7 +21,7 @@ use crate::openapi::parameters;
 use crate::openapi::responses::{BadRows, NotStored};
 use crate::query::NoParameters;
 use crate::router::App;
-use crate::store::{Batch, Failure, Outcome};
+use crate::store::{Batch, Failure, Outcome, Row};
 
 /// Where its route is.
 pub(crate) const PATH: &str = "/dados";
@@ -29,8 +29,6 @@ pub(crate) const PATH: &str = "/dados";
 const REPLAYED: &str = "idempotency-replayed";
 /// A larger body is parsed on a thread of its own, so that it holds up nobody else's.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// What a row takes in memory beside its text.
-const ROW_BYTES: usize = 160;
 
 /// Store one reading or many
 ///
@@ -98,7 +96,7 @@ async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, bod
         return Err(BodyError::LooksLikeJson.into());
     }
     let Parsed { rows, is_single } = parse_off_thread(form, body.clone()).await??;
-    held.grow(rows.len() * ROW_BYTES)?;
+    held.grow(rows.len() * Row::BYTES)?;
     let origin = marks.origin(form, &body, is_single)?;
     drop(body);
     let single = rows.first().filter(|_| is_single).cloned();

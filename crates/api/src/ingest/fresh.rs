@@ -8,26 +8,23 @@ use crate::store::{Outcome, Row};
 /// What all kept rows may have in memory, and those of one request; beyond it they are in the database alone.
 const BYTES_MAX: usize = 4 << 20;
 const PIECE_BYTES_MAX: usize = 1 << 20;
-/// What a row takes beside its texts.
-const ROW_BYTES: usize = 160;
 
 /// Rows with one id after the other.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    pub(crate) first_id: i64,
+    first_id: i64,
     pub(crate) rows: Vec<Row>,
     bytes: usize,
 }
 
 impl Piece {
     fn new(first_id: i64, rows: Vec<Row>) -> Self {
-        let texts = |row: &Row| row.valor.len() + row.topico.as_ref().map_or(0, |topico| topico.len());
-        let bytes = rows.iter().map(|row| ROW_BYTES + texts(row)).sum();
+        let bytes = rows.iter().map(|row| Row::BYTES + row.text_bytes()).sum();
         Self { first_id, rows, bytes }
     }
 
     /// The id of its last row.
-    pub(crate) fn last_id(&self) -> i64 {
+    fn last_id(&self) -> i64 {
         self.first_id + self.rows.len() as i64 - 1
     }
 }
@@ -62,11 +59,8 @@ impl Fresh {
         }
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
-        self.lock().is_wanted
-    }
-
-    /// The rows of one transaction, each batch with what became of it, before anyone is told of its newest id.
+    /// The rows of one transaction, each batch with what became of it, before anyone is told of its newest id. Nothing
+    /// is taken out of `batches` while nobody follows.
     pub(super) fn stored(&self, batches: impl Iterator<Item = (Outcome, Vec<Row>)>) {
         let mut kept = self.lock();
         if !kept.is_wanted {

@@ -38,6 +38,16 @@ pub(crate) struct Row {
     pub(crate) formato: Option<Formato>,
 }
 
+impl Row {
+    /// Bytes that a row takes in memory beside its texts.
+    pub(crate) const BYTES: usize = 160;
+
+    /// Bytes of its value and topic.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.valor.len() + self.topico.as_ref().map_or(0, |topico| topico.len())
+    }
+}
+
 /// The rows of one request: all are stored or none.
 #[derive(Debug)]
 pub(crate) struct Batch {

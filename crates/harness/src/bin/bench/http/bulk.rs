@@ -1,6 +1,7 @@
 //! Many rows a request, as the subscriber sends them, against a loop of prepared inserts without HTTP.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -77,7 +78,7 @@ pub(crate) async fn post(api: &mut Api, rows: usize) -> anyhow::Result<Ours> {
     let before = api.rows().newest_id().await?;
     let dados = (0..rows).map(novo).collect::<Result<Vec<_>, _>>()?;
     let bodies = dados.chunks(ROWS_PER_REQUEST).map(body).collect::<Result<Vec<_>, _>>()?;
-    let requests: Vec<_> = bodies.iter().map(|body| request(addr, "application/x-ndjson", body)).collect();
+    let requests: Arc<[_]> = bodies.iter().map(|body| request(addr, "application/x-ndjson", body)).collect();
     drop((dados, bodies));
     let requests_max = requests.len();
 

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use harness::process::Process;
@@ -111,12 +112,12 @@ async fn round(first: usize) -> anyhow::Result<Round> {
         _ => single::body(number),
     };
     let host = servers[0].0.addr();
-    let requests =
-        || (0..QUIET_TOPICS * QUIET_PART).map(|number| request(host, "application/json", &body(number))).collect();
+    let requests: Arc<[_]> =
+        (0..QUIET_TOPICS * QUIET_PART).map(|number| request(host, "application/json", &body(number))).collect();
     let mut sides = Vec::new();
     for (api, readers) in &mut servers {
         let addr = api.addr();
-        sides.push(Side::stopped(addr, api.process()?, readers.as_ref(), &requests)?);
+        sides.push(Side::stopped(addr, api.process()?, readers.as_ref(), requests.clone())?);
     }
     turn::take(&mut sides, first).await?;
     let mut measured = Vec::new();

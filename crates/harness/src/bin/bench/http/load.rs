@@ -28,7 +28,7 @@ const CREATED: u16 = 201;
 pub(super) struct Load {
     pub(super) addr: SocketAddr,
     /// Sent in turn, by whichever connection is free, and again from the first.
-    pub(super) requests: Vec<Vec<u8>>,
+    pub(super) requests: Arc<[Vec<u8>]>,
     pub(super) connections: usize,
     /// No request is sent after so many, nor after the window's end.
     pub(super) requests_max: usize,

@@ -3,7 +3,8 @@
 //! - [`single`]: one row a request, against a handler that stores nothing ([`empty`])
 //! - [`bulk`]: many rows a request, against a loop of prepared inserts without HTTP ([`bare`])
 //! - [`live`]: one row a request while a thousand follow new rows, against the same while nobody does
-//! - [`turn`]: what has the machine when; [`load`]: the closed loop that sends the requests; [`answer`]: what it reads of an answer; [`poll`]: looks for rows
+//! - [`turn`]: which side has the machine when
+//! - [`load`]: the closed loop that sends the requests; [`answer`]: what it reads of an answer; [`poll`]: looks for rows
 
 mod answer;
 mod bare;

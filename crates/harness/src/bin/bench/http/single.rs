@@ -1,5 +1,7 @@
 //! One row a request on many connections: durable answers of the API, against a handler that stores nothing.
 
+use std::sync::Arc;
+
 use anyhow::ensure;
 use harness::system::Api;
 
@@ -30,9 +32,11 @@ async fn round(first: usize) -> anyhow::Result<Figures> {
     let mut api = Api::start(dir.path()).await?;
     let (empty_addr, empty) = empty::start(dir.path()).await?;
     let addr = api.addr();
-    let requests = || (0..REQUESTS).map(|number| request(addr, "application/json", &body(number))).collect();
-    let mut sides =
-        [Side::stopped(addr, api.process()?, None, &requests)?, Side::stopped(empty_addr, &empty, None, &requests)?];
+    let requests: Arc<[_]> = (0..REQUESTS).map(|number| request(addr, "application/json", &body(number))).collect();
+    let mut sides = [
+        Side::stopped(addr, api.process()?, None, requests.clone())?,
+        Side::stopped(empty_addr, &empty, None, requests)?,
+    ];
     turn::take(&mut sides, first).await?;
     let [mut ours, mut reference] = sides;
     let figures = Figures {

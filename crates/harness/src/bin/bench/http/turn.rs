@@ -2,6 +2,7 @@
 //! are stopped meanwhile.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::process::Process;
@@ -25,7 +26,7 @@ pub(super) struct Side<'p> {
     server: &'p Process,
     /// Another process that has part in it.
     beside: Option<&'p Process>,
-    requests: &'p dyn Fn() -> Vec<Vec<u8>>,
+    requests: Arc<[Vec<u8>]>,
     /// All answers.
     pub(super) answers: usize,
     /// What those took that were measured, in microseconds.
@@ -41,7 +42,7 @@ impl<'p> Side<'p> {
         addr: SocketAddr,
         server: &'p Process,
         beside: Option<&'p Process>,
-        requests: &'p dyn Fn() -> Vec<Vec<u8>>,
+        requests: Arc<[Vec<u8>]>,
     ) -> anyhow::Result<Self> {
         server.signal("STOP")?;
         let (answers, micros) = (0, Vec::new());
@@ -49,7 +50,7 @@ impl<'p> Side<'p> {
     }
 
     async fn turn(&mut self, warm_up: Duration) -> anyhow::Result<()> {
-        let (server, requests) = (self.server, (self.requests)());
+        let (server, requests) = (self.server, self.requests.clone());
         let cpu = || anyhow::Ok((server.cpu_seconds()?, self.beside.map_or(Ok(0.0), Process::cpu_seconds)?));
         server.signal("CONT")?;
         let window = Window::after(warm_up, TURN);
