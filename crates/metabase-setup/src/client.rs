@@ -79,6 +79,11 @@ impl Client {
         Ok(Self { http, base: config.url.clone(), session: None, secrets })
     }
 
+    /// From here on, this never shows up in a reason.
+    pub(crate) fn conceal(&mut self, secret: SecretString) {
+        self.secrets.push(secret);
+    }
+
     /// From here on, requests are this session's.
     pub(crate) fn enter(&mut self, session: &str) -> Result<(), Fault> {
         let mut value = HeaderValue::try_from(session)

@@ -55,7 +55,7 @@ pub struct Settings {
     /// File with the password, read instead of METABASE_PASSWORD
     #[arg(long, env = "METABASE_PASSWORD_FILE", value_name = "FILE")]
     pub metabase_password_file: Option<PathBuf>,
-    /// What a Metabase that has no administrator yet was started with, so that nobody else becomes it
+    /// Setup token, only for a Metabase that does not show its own in GET /api/session/properties
     #[arg(long, env = "MB_SETUP_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub mb_setup_token: Option<SecretString>,
     /// What Metabase calls itself
@@ -107,7 +107,7 @@ pub struct Config {
     pub email: String,
     /// Their password.
     pub password: SecretString,
-    /// Needed once, by a Metabase without an administrator.
+    /// The setup token of a Metabase that does not show it. It keeps nobody out: Metabase shows it to everybody.
     pub setup_token: Option<SecretString>,
     /// What Metabase calls itself.
     pub site_name: String,
@@ -136,7 +136,7 @@ pub enum Database {
 /// How long a run waits for what comes by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// Until Metabase says that it is well.
+    /// Until Metabase says that it is well and its API answers.
     pub health_max: Duration,
     /// Until it knows the tables and fields.
     pub tables_max: Duration,

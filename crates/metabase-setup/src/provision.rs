@@ -89,7 +89,7 @@ impl From<Fault> for Stop {
 /// Fails with one line and its exit code: 64 where a setting is at fault, 69 where Metabase is.
 pub async fn run(config: &Config) -> Result<Report, Fatal> {
     let mut client = Client::new(config)?;
-    session::wait_until_healthy(&client, config).await?;
+    session::wait_until_ready(&client, config).await?;
     let mut report = Report::default();
     for attempt in 1.. {
         report.left.clear();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use service::{Exit, Fatal};
 use tokio::time::{Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::client::{Client, Fault};
 use crate::config::Config;
@@ -14,21 +14,20 @@ use crate::wire::{Credentials, Health, Preferences, Properties, Session, Setup, 
 
 /// How often the log says that Metabase is still waited for.
 const NEWS_INTERVAL: Duration = Duration::from_secs(30);
+/// What Metabase tells everybody, signed in or not.
+const PROPERTIES: &str = "api/session/properties";
+const SETUP_TOKEN: &str = "MB_SETUP_TOKEN";
 
-/// Returns once Metabase says that it is well; it starts for a minute or more.
-pub(crate) async fn wait_until_healthy(client: &Client, config: &Config) -> Result<(), Fatal> {
+/// Returns once Metabase is well and its API answers; it starts for a minute or more.
+pub(crate) async fn wait_until_ready(client: &Client, config: &Config) -> Result<(), Fatal> {
     let start = Instant::now();
     let mut news = start;
     for failures in 1.. {
-        let problem = match client.get::<Health>("api/health").await {
-            Ok(Health { status }) if status == "ok" => return Ok(()),
-            Ok(Health { status }) => format!("its status is {status}"),
-            Err(fault) => fault.to_string(),
-        };
+        let Err(problem) = ready(client).await else { return Ok(()) };
         let now = Instant::now();
         if now.duration_since(start) >= config.waits.health_max {
             let waited = config.waits.health_max;
-            let text = format!("METABASE_URL: {} was not well within {waited:?}: {problem}", config.url);
+            let text = format!("METABASE_URL: {} was not ready within {waited:?}: {problem}", config.url);
             return Err(Fatal::new(Exit::Unavailable, text));
         }
         if now >= news {
@@ -40,14 +39,24 @@ pub(crate) async fn wait_until_healthy(client: &Client, config: &Config) -> Resu
     unreachable!("the loop ends only by returning")
 }
 
+/// Else what is not ready. The health check says ok before the other routes answer.
+async fn ready(client: &Client) -> Result<(), String> {
+    match client.get::<Health>("api/health").await {
+        Ok(Health { status }) if status == "ok" => {}
+        Ok(Health { status }) => return Err(format!("its status is {status}")),
+        Err(fault) => return Err(fault.to_string()),
+    }
+    client.get::<Properties>(PROPERTIES).await.map(drop).map_err(|fault| fault.to_string())
+}
+
 /// Opens a session as the administrator, whom it makes where there is none. Says whether Metabase has its own homepage.
 pub(crate) async fn sign_in(client: &mut Client, config: &Config) -> Result<bool, Stop> {
-    let properties: Properties = client.get("api/session/properties").await?;
-    let refusal = if properties.has_user_setup == Some(true) { None } else { set_up(client, config).await? };
+    let Properties { has_user_setup, setup_token, custom_homepage } = client.get(PROPERTIES).await?;
+    let refusal = if has_user_setup == Some(true) { None } else { set_up(client, config, setup_token).await? };
     let credentials = Credentials { username: &config.email, password: config.password.expose_secret() };
     let session: Session = client.post("api/session", &credentials).await.map_err(|fault| match (fault, &refusal) {
         (Fault::Refused { status: 400 | 401, .. }, Some(refusal)) => Stop::Fatal(Fatal::setting(
-            "MB_SETUP_TOKEN",
+            SETUP_TOKEN,
             format_args!(
                 "Metabase refuses to be set up with it ({refusal}); expected the one that it was started with"
             ),
@@ -63,16 +72,22 @@ pub(crate) async fn sign_in(client: &mut Client, config: &Config) -> Result<bool
         (fault, _) => fault.into(),
     })?;
     client.enter(&session.id)?;
-    Ok(properties.custom_homepage != Some(true))
+    Ok(custom_homepage != Some(true))
 }
 
-/// Makes the administrator. A 403 is given back as its reason: either somebody was faster, and signing in will do, or
-/// the token is another Metabase's.
-async fn set_up(client: &Client, config: &Config) -> Result<Option<String>, Stop> {
-    let Some(token) = &config.setup_token else {
-        let problem = "missing, while Metabase has no administrator; expected the token that Metabase was started with";
-        return Err(Fatal::setting("MB_SETUP_TOKEN", problem).into());
+/// Makes the administrator. A 403 to the variable's token is given back as its reason: either somebody was faster, and
+/// signing in will do, or the token is another Metabase's.
+///
+/// Metabase shows its setup token to everybody until it has an administrator, and newer versions take no other: the
+/// environment's is ignored since 0.61.
+async fn set_up(client: &mut Client, config: &Config, shown: Option<String>) -> Result<Option<String>, Stop> {
+    let from_metabase = shown.is_some();
+    let Some(token) = shown.map(SecretString::from).or_else(|| config.setup_token.clone()) else {
+        let problem = "missing, while Metabase has no administrator and shows no setup token; expected the token that \
+                       Metabase was started with";
+        return Err(Fatal::setting(SETUP_TOKEN, problem).into());
     };
+    client.conceal(token.clone());
     let setup = Setup {
         token: token.expose_secret(),
         user: User {
@@ -86,10 +101,21 @@ async fn set_up(client: &Client, config: &Config) -> Result<Option<String>, Stop
     match client.post::<Session>("api/setup", &setup).await {
         Ok(_) => {
             info!(email = config.email, "made the administrator");
+            if !config.published.ip().is_loopback() {
+                warn!(
+                    published = %config.published,
+                    "until now anybody who reached this address could have made themselves administrator; publish \
+                     Metabase on 127.0.0.1 for its first start"
+                );
+            }
             Ok(None)
         }
-        Err(Fault::Refused { status: 403, reason, .. }) => Ok(Some(reason)),
-        Err(Fault::Refused { status: 400, reason, .. }) => Err(Fatal::setting(blamed(&reason), reason).into()),
+        Err(Fault::Refused { status: 403, reason, .. }) => Ok((!from_metabase).then_some(reason)),
+        Err(Fault::Refused { status: 400, reason, .. }) => match blamed(&reason) {
+            // Another program has used it up since it was shown, or Metabase has made a new one.
+            SETUP_TOKEN if from_metabase => Err(Fault::Passing(format!("POST api/setup: {reason}")).into()),
+            variable => Err(Fatal::setting(variable, reason).into()),
+        },
         Err(fault) => Err(fault.into()),
     }
 }
@@ -98,7 +124,7 @@ async fn set_up(client: &Client, config: &Config) -> Result<Option<String>, Stop
 fn blamed(reason: &str) -> &'static str {
     let reason = reason.to_ascii_lowercase();
     let about = [
-        ("token", "MB_SETUP_TOKEN"),
+        ("token", SETUP_TOKEN),
         ("password", "METABASE_PASSWORD"),
         ("email", "METABASE_EMAIL"),
         ("site_name", "METABASE_SITE_NAME"),

@@ -21,6 +21,8 @@ pub(crate) struct Health {
 pub(crate) struct Properties {
     /// Whether there is an administrator.
     pub(crate) has_user_setup: Option<bool>,
+    /// What the first administrator is made with; gone once there is one.
+    pub(crate) setup_token: Option<String>,
     /// Whether people land on a dashboard when they sign in.
     pub(crate) custom_homepage: Option<bool>,
 }

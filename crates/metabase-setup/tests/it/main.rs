@@ -18,7 +18,7 @@ use std::time::Duration;
 use metabase_setup::config::{Config, Database, Locale, Waits};
 use metabase_setup::{Report, run};
 
-use self::metabase::{FILE, Metabase, TOKEN};
+use self::metabase::{FILE, Metabase};
 
 const EMAIL: &str = "admin@ponte.local";
 const PASSWORD: &str = "a-secret-1";
@@ -31,7 +31,7 @@ fn config(metabase: &Metabase) -> Config {
         url: format!("http://{}/", metabase.addr).parse().unwrap(),
         email: EMAIL.to_owned(),
         password: PASSWORD.into(),
-        setup_token: Some(TOKEN.into()),
+        setup_token: None,
         site_name: "Ponte".to_owned(),
         locale: Locale::Portuguese,
         database_name: "dados".to_owned(),

@@ -8,7 +8,7 @@ use metabase_setup::run;
 use service::{Exit, Fatal};
 use tokio::process::Command;
 
-use crate::metabase::{FILE, Metabase, TOKEN};
+use crate::metabase::{FILE, Metabase, TOKEN, Version};
 use crate::{EMAIL, PASSWORD, config, provision};
 
 async fn refused(metabase: &Metabase, change: impl FnOnce(&mut Config)) -> Fatal {
@@ -45,19 +45,46 @@ async fn a_weak_password_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_wrong_or_missing_token_names_the_setting() {
+async fn the_token_that_metabase_shows_wins_over_the_variable() {
+    for version in Version::ALL {
+        let metabase = Metabase::start_as(version).await;
+        run(&Config { setup_token: Some("another".into()), ..config(&metabase) }).await.unwrap();
+        assert!(metabase.world().administrator.is_some(), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_variable_sets_up_a_metabase_that_shows_no_token() {
+    let metabase = Metabase::start_as(Version::V0_58).await;
+    metabase.world().token_shown = false;
+    run(&Config { setup_token: Some(TOKEN.into()), ..config(&metabase) }).await.unwrap();
+    // Once there is an administrator, nobody needs it.
+    run(&config(&metabase)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_variable_is_named_where_metabase_shows_no_token() {
     for status in [400, 403] {
         let metabase = Metabase::start().await;
-        metabase.world().token_status = status;
-        let fatal = refused(&metabase, |config| config.setup_token = Some("other".into())).await;
+        (metabase.world().token_shown, metabase.world().token_status) = (false, status);
+        let fatal = refused(&metabase, |config| config.setup_token = Some(TOKEN.into())).await;
         assert_says(&fatal, Exit::Usage, &["MB_SETUP_TOKEN:", "does not match"]);
     }
     let metabase = Metabase::start().await;
-    let fatal = refused(&metabase, |config| config.setup_token = None).await;
+    metabase.world().token_shown = false;
+    let fatal = refused(&metabase, |_| {}).await;
     assert_says(&fatal, Exit::Usage, &["MB_SETUP_TOKEN:", "expected"]);
-    // Once there is an administrator, nobody asks for it.
+}
+
+#[tokio::test]
+async fn a_token_that_has_changed_since_it_was_shown_is_asked_for_again() {
+    let metabase = Metabase::start().await;
+    // The first is shown while Metabase is waited for, the second to set it up.
+    metabase.world().new_tokens = 2;
     provision(&metabase).await;
-    run(&Config { setup_token: None, ..config(&metabase) }).await.unwrap();
+    let metabase = Metabase::start().await;
+    metabase.world().new_tokens = u32::MAX;
+    assert_says(&refused(&metabase, |_| {}).await, Exit::Unavailable, &["POST api/setup", "does not match"]);
 }
 
 #[tokio::test]
@@ -67,6 +94,13 @@ async fn a_metabase_that_never_gets_well_is_waited_for_and_told() {
     let waits = |config: &mut Config| config.waits.health_max = Duration::from_millis(20);
     let fatal = refused(&metabase, waits).await;
     assert_says(&fatal, Exit::Unavailable, &["METABASE_URL:", "503", "20ms"]);
+    let metabase = Metabase::start().await;
+    {
+        let mut world = metabase.world();
+        (world.starting, world.initializing) = (0, u32::MAX);
+    }
+    let fatal = refused(&metabase, waits).await;
+    assert_says(&fatal, Exit::Unavailable, &["METABASE_URL:", "session/properties", "initializing", "20ms"]);
     let gone = Config { url: "http://127.0.0.1:1/".parse().unwrap(), ..config(&metabase) };
     let gone = Config { waits: Waits { health_max: Duration::ZERO, ..gone.waits }, ..gone };
     assert_says(&run(&gone).await.unwrap_err(), Exit::Unavailable, &["METABASE_URL:", "127.0.0.1:1"]);
@@ -104,11 +138,12 @@ async fn program(settings: &[(&str, &str)]) -> (Option<i32>, String) {
 async fn the_program_ends_with_a_code_and_a_line() {
     let metabase = Metabase::start().await;
     let url = format!("http://{}", metabase.addr);
-    let good = [("METABASE_URL", url.as_str()), ("METABASE_PASSWORD", PASSWORD), ("MB_SETUP_TOKEN", TOKEN)];
+    let good = [("METABASE_URL", url.as_str()), ("METABASE_PASSWORD", PASSWORD)];
+    let token = metabase.world().token.clone();
     let (code, text) = program(&good).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("http://127.0.0.1:3000/dashboard/"), "{text}");
-    assert!(!text.contains(PASSWORD) && !text.contains(TOKEN), "{text}");
+    assert!(!text.contains(PASSWORD) && !text.contains(&token), "{text}");
     for (setting, expected) in [
         (("METABASE_PASSWORD", ""), "METABASE_PASSWORD: missing"),
         (("METABASE_EMAIL", "nobody"), "METABASE_EMAIL: \"nobody\""),

@@ -1,9 +1,12 @@
 //! A stand-in for Metabase: it keeps what it is given, and refuses what the real one is known to refuse.
+//!
+//! It is one of two versions: the one that docker-compose.yml pins, and the oldest that is promised to work.
 
 mod check;
 mod routes;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+/// What stands in MB_SETUP_TOKEN of Metabase's environment.
 pub(crate) const TOKEN: &str = "6f1d1c9e-0000-4000-8000-000000000000";
 pub(crate) const FILE: &str = "/data/dados.db";
 const SESSION: &str = "38f4c7a2-0000-4000-8000-0000000000aa";
@@ -46,10 +50,34 @@ pub(crate) enum Failure {
     After,
 }
 
+/// Which Metabase it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// It takes the setup token of its environment, answers everything as soon as it is well, and overlooks keys of a
+    /// dashboard's cards that it does not know.
+    V0_58,
+    /// It makes its own setup token and ignores the environment's, is well before its API answers, and takes only the
+    /// keys of a dashboard's cards that it knows.
+    V0_64,
+}
+
+impl Version {
+    pub(crate) const ALL: [Self; 2] = [Self::V0_58, Self::V0_64];
+}
+
 /// What Metabase knows.
 pub(crate) struct World {
+    pub(crate) version: Version,
     /// So many times it is not well yet.
     pub(crate) starting: u32,
+    /// So many times its API does not answer yet, although it is well.
+    pub(crate) initializing: u32,
+    /// What `POST /api/setup` takes.
+    pub(crate) token: String,
+    /// Whether it shows the token: all known versions do.
+    pub(crate) token_shown: bool,
+    /// So many times it makes a new token just after it has shown one.
+    pub(crate) new_tokens: u32,
     /// So often it is asked for tables before it has seen them all.
     pub(crate) looking: u32,
     /// The files that are there.
@@ -103,7 +131,7 @@ const SCHEMA: &[(&str, &str)] = &[
 ];
 
 impl World {
-    fn new() -> Self {
+    fn new(version: Version) -> Self {
         let mut tables = Vec::new();
         for (place, (name, columns)) in (1..).zip(SCHEMA) {
             let field = |(at, column): (u64, &'static str)| Field {
@@ -116,7 +144,12 @@ impl World {
             tables.push(Table { id: 100 + place, name, visibility: None, fields });
         }
         Self {
+            version,
             starting: 2,
+            initializing: if version == Version::V0_58 { 0 } else { 2 },
+            token: if version == Version::V0_58 { TOKEN.to_owned() } else { random_uuid() },
+            token_shown: true,
+            new_tokens: 0,
             looking: 3,
             files: vec![FILE],
             token_status: 400,
@@ -169,6 +202,13 @@ impl World {
     }
 }
 
+/// A token as Metabase makes it: nobody can know it before.
+pub(super) fn random_uuid() -> String {
+    let [one, other] = [(), ()].map(|()| RandomState::new().hash_one(0_u8));
+    let (high, low) = (one >> 32, other & 0xffff_ffff_ffff);
+    format!("{high:08x}-{:04x}-4{:03x}-8{:03x}-{low:012x}", one & 0xffff, other >> 52, (one >> 16) & 0xfff)
+}
+
 /// A running stand-in; dropping it ends it.
 pub(crate) struct Metabase {
     pub(crate) addr: SocketAddr,
@@ -177,8 +217,13 @@ pub(crate) struct Metabase {
 }
 
 impl Metabase {
+    /// The version that docker-compose.yml pins.
     pub(crate) async fn start() -> Self {
-        let world = Arc::new(Mutex::new(World::new()));
+        Self::start_as(Version::V0_64).await
+    }
+
+    pub(crate) async fn start_as(version: Version) -> Self {
+        let world = Arc::new(Mutex::new(World::new(version)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let router = Router::new().fallback(answer).with_state(world.clone());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{SESSION, TOKEN, World, check};
+use super::{SESSION, Version, World, check, random_uuid};
 
 type Answer = Result<Value, (u16, Value)>;
 
@@ -21,10 +21,11 @@ pub(super) fn route(world: &mut World, method: &str, path: &str, body: Option<&V
     let body = body.unwrap_or(&empty);
     match (method, way.as_slice()) {
         ("GET", ["api", "health"]) => return health(world),
-        ("GET", ["api", "session", "properties"]) => {
-            let homepage = world.settings.get("custom-homepage").cloned().unwrap_or(json!(false));
-            return Ok(json!({"has-user-setup": world.administrator.is_some(), "custom-homepage": homepage, "x": {}}));
+        _ if world.starting > 0 || world.initializing > 0 => {
+            world.initializing = world.initializing.saturating_sub(1);
+            return Err((503, json!("Metabase is still initializing.")));
         }
+        ("GET", ["api", "session", "properties"]) => return Ok(properties(world)),
         ("POST", ["api", "setup"]) => return setup(world, body),
         ("POST", ["api", "session"]) => return session(world, body),
         _ if !signed_in => return Err((401, json!("Unauthenticated"))),
@@ -102,12 +103,24 @@ fn health(world: &mut World) -> Answer {
     Ok(json!({"status": "ok"}))
 }
 
+/// The setup token is public until it has been used; one that is in the environment cannot be cleared.
+fn properties(world: &mut World) -> Value {
+    let used = world.administrator.is_some() && world.version != Version::V0_58;
+    let token = (world.token_shown && !used).then(|| world.token.clone());
+    if world.new_tokens > 0 {
+        world.new_tokens -= 1;
+        world.token = random_uuid();
+    }
+    let homepage = world.settings.get("custom-homepage").cloned().unwrap_or(json!(false));
+    json!({"has-user-setup": world.administrator.is_some(), "setup-token": token, "custom-homepage": homepage, "x": {}})
+}
+
 fn setup(world: &mut World, body: &Value) -> Answer {
     check::keys(body, &["token", "user", "prefs"], &[]).map_err(|why| invalid("body", why))?;
     check::keys(&body["user"], &["email", "password"], &["first_name", "last_name"])
         .map_err(|why| invalid("user", why))?;
     check::keys(&body["prefs"], &["site_name"], &["site_locale"]).map_err(|why| invalid("prefs", why))?;
-    if body["token"] != TOKEN {
+    if body["token"] != *world.token {
         let why = "Token does not match the setup token.";
         return Err((world.token_status, json!({"errors": {"token": why}})));
     }
