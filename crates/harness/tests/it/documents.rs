@@ -101,6 +101,16 @@ fn compose_takes_settings_as_both_of_its_versions_do() -> Result {
     Ok(())
 }
 
+/// The live page's link and the links in Metabase's mails lead to the same place.
+#[test]
+fn compose_tells_metabase_the_address_that_people_use() -> Result {
+    let text = fs::read_to_string(repository().join("docker-compose.yml"))?;
+    let value = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+    assert!(value("MB_SITE_URL").is_some());
+    assert_eq!(value("MB_SITE_URL"), value("METABASE_LINK"));
+    Ok(())
+}
+
 #[test]
 fn links_of_the_readmes_lead_somewhere() -> Result {
     // As GitHub names a heading's anchor.
