@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dados::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -209,7 +210,7 @@ impl Projector {
         let rules = self.rules.clone();
         let readings_max = if self.is_busy() { STEP_READINGS_BUSY } else { STEP_READINGS_IDLE };
         let derived = tokio::task::spawn_blocking(move || {
-            let (steps, losses) = derive(&from, &messages, &rules, carried, readings_max);
+            let (steps, losses) = derive(&from, &messages, &rules, carried, readings_max, Timestamp::now());
             let to = steps.last().map_or(from, |step| step.to.clone());
             Stretch { steps, to, messages: messages.len(), losses }
         });

@@ -12,7 +12,8 @@ pub struct Topico {
     /// How many there have been.
     #[cfg_attr(feature = "openapi", schema(examples(1)))]
     pub mensagens: u64,
-    /// The newest by the time of its capture.
+    /// The message that arrived last, of those whose time is at most 5 min ahead of the API's clock; where there is none,
+    /// of all.
     #[cfg_attr(feature = "openapi", schema(examples(1)))]
     pub ultimo_id: i64,
     /// At most its first 1,024 characters.

@@ -41,10 +41,11 @@ const facts = {
 
 function onRows(rows) {
   flow.add(rows.length);
+  const now = api.now();
   for (const row of rows) {
-    const taken = topics.take(row);
+    const taken = topics.take(row, now);
     if (taken) {
-      facts.newestAt = Math.max(facts.newestAt ?? 0, taken.at);
+      facts.newestAt = Math.max(facts.newestAt ?? 0, Math.min(taken.at, now));
       chart.take(taken);
     }
   }
@@ -103,8 +104,11 @@ async function askFound() {
 }
 
 function load(told, most) {
-  topics.load(told, most);
-  for (const { ultimo_timestamp: time } of told) facts.newestAt = Math.max(facts.newestAt ?? 0, Date.parse(time));
+  const now = api.now();
+  topics.load(told, now, most);
+  for (const { ultimo_timestamp: time } of told) {
+    facts.newestAt = Math.max(facts.newestAt ?? 0, Math.min(Date.parse(time), now));
+  }
 }
 
 function render() {

@@ -13,6 +13,8 @@ const FIELDS_MAX = 256;
 const HOUR_MS = 3_600_000;
 /** Characters of a payload that are kept to show. */
 const TEXT_CHARS_MAX = 1_024;
+/** A time further ahead of the API's clock is not the newest of a topic that has a plausible one, as in `/topicos`. */
+const AHEAD_MS_MAX = 5 * 60_000;
 
 /**
  * @typedef {object} Topic
@@ -36,15 +38,16 @@ export class Topics {
   /** Whether there are topics that are not here. */
   isCut = false;
 
-  /** Takes in what `/topicos` tells. @param {object[]} list @param {number} [most] topics to keep */
-  load(list, most = TOPICS_MAX) {
+  /** Takes in what `/topicos` tells. @param {object[]} list @param {number} now @param {number} [most] topics to keep */
+  load(list, now, most = TOPICS_MAX) {
     for (const told of list) {
       const at = Date.parse(told.ultimo_timestamp);
+      const heardAt = Math.min(at, now);
       const topic = this.#topic(told.topico ?? '', most);
       if (!topic) continue;
       const unseen = Math.max(0, told.mensagens - topic.count);
-      if (topic.rhythm !== null && at > topic.rhythm.last) {
-        topic.rhythm = { ...topic.rhythm, last: at, n: topic.rhythm.n + unseen };
+      if (topic.rhythm !== null && heardAt > topic.rhythm.last) {
+        topic.rhythm = { ...topic.rhythm, last: heardAt, n: topic.rhythm.n + unseen };
       }
       topic.count += unseen;
       for (const { campo, numero, texto } of told.campos) {
@@ -57,21 +60,22 @@ export class Topics {
     }
   }
 
-  /** Takes in a row as it is stored; gives its topic, and the fields of the message. */
-  take(row) {
+  /** Takes in a row as it is stored; gives its topic, and the fields of the message. @param {number} now */
+  take(row, now) {
     const topic = this.#topic(row.topico ?? '');
     if (!topic) return null;
     const read = fields(row.valor, row.formato);
     const at = Date.parse(row.timestamp ?? '') || topic.at;
     topic.count += 1;
-    topic.rhythm = rhythm.beat(topic.rhythm, at);
+    topic.rhythm = rhythm.beat(topic.rhythm, Math.min(at, now));
     topic.campo ??= firstNumber(read);
     const number = read.get(topic.campo)?.numero;
     if (typeof number === 'number') {
       points.fold(topic.points, 0, at, number);
       points.thin(topic.points, POINTS_MAX, topic.windowMs);
     }
-    if (at >= topic.at) {
+    const latest = now + AHEAD_MS_MAX;
+    if (at <= latest || topic.at > latest) {
       const text = row.valor?.slice(0, TEXT_CHARS_MAX) ?? null;
       Object.assign(topic, { id: row.id, at, text, format: row.formato });
       for (const [campo, reading] of read) {

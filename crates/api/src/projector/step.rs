@@ -14,6 +14,9 @@ use crate::store::projection::{Ahead, Carried, FieldNews, Message, Position, Rea
 const NEWEST_CHARS_MAX: usize = 1024;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
+/// A time further ahead of our clock than this is that of a wrong clock: it does not become the newest of a topic or a
+/// field that has a plausible one.
+const AHEAD_MS_MAX: i64 = 5 * 60_000;
 /// The name of what is a reading as a whole.
 const WHOLE: &str = "valor";
 
@@ -32,17 +35,20 @@ pub(crate) struct Losses {
 /// is between two pieces of a step, the messages begin with all that the step has left, and no message at all ends it too.
 ///
 /// A step has some `readings_max` readings: more only where a message has. What is `carried` is not added to roll-ups again.
+/// `now` is our clock, which tells the times that lie in the future.
 pub(crate) fn derive(
     from: &Position,
     messages: &[Message],
     rules: &Rules,
     carried: Carried,
     readings_max: usize,
+    now: Timestamp,
 ) -> (Vec<Step>, Losses) {
     let (mut steps, mut losses, mut rest) = (Vec::new(), Losses::default(), messages);
+    let ahead_from: Arc<str> = ahead_from(now).into();
     let (mut from, mut ahead) = (from.clone(), from.ahead.as_ref().map(|ahead| ahead.until_id));
     while !rest.is_empty() || ahead.is_some() {
-        let mut making = Making { carried, losses, ..Making::default() };
+        let mut making = Making { carried, losses, ahead_from: ahead_from.clone(), ..Making::default() };
         let is_next = |message: &Message, making: &Making| match ahead {
             Some(until_id) => message.id <= until_id,
             None => making.readings_of(&message.topico) < readings_max,
@@ -75,6 +81,8 @@ struct Making {
     hours: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
     losses: Losses,
     carried: Carried,
+    /// Times from here on are ahead of our clock.
+    ahead_from: Arc<str>,
 }
 
 struct Topic {
@@ -97,7 +105,8 @@ impl Making {
         let mut hours = self.hours.into_values().peekable();
         let mut topics = self.topics.into_values().peekable();
         loop {
-            let mut step = Step { from: from.clone(), to: Position::whole(until_id), ..Step::default() };
+            let ahead_from = self.ahead_from.clone();
+            let mut step = Step { from: from.clone(), to: Position::whole(until_id), ahead_from, ..Step::default() };
             while step.readings.len() < readings_max
                 && let Some(Topic { news, .. }) = topics.next()
             {
@@ -185,7 +194,7 @@ impl Making {
             news.sem_hora += before.sem_hora;
             news.desvio_ms = news.desvio_ms.or(before.desvio_ms);
         }
-        match before.filter(|before| before.ultimo_timestamp > news.ultimo_timestamp) {
+        match before.filter(|before| !is_newest(&self.ahead_from, &before.ultimo_timestamp, &news.ultimo_timestamp)) {
             Some(before) => {
                 news.ultimo_id = before.ultimo_id;
                 news.ultimo_valor = before.ultimo_valor.clone();
@@ -210,7 +219,7 @@ impl Making {
         }
         self.fields
             .entry((topico.clone(), campo.clone()))
-            .and_modify(|news| news.add(&reading))
+            .and_modify(|news| news.add(&reading, &self.ahead_from))
             .or_insert_with(|| FieldNews { newest: reading.clone(), leituras: 1 });
         if let Some(topic) = self.topics.get_mut(topico) {
             topic.readings += 1;
@@ -220,10 +229,9 @@ impl Making {
 }
 
 impl FieldNews {
-    fn add(&mut self, reading: &Reading) {
+    fn add(&mut self, reading: &Reading, ahead_from: &str) {
         self.leituras += 1;
-        // Ids rise.
-        if reading.timestamp >= self.newest.timestamp {
+        if is_newest(ahead_from, &self.newest.timestamp, &reading.timestamp) {
             self.newest = reading.clone();
         }
     }
@@ -251,6 +259,17 @@ impl RollUp {
         self.minimo = self.minimo.min(number);
         self.maximo = self.maximo.max(number);
     }
+}
+
+/// The first time that is too far ahead of our clock, in the database's form.
+fn ahead_from(now: Timestamp) -> String {
+    Timestamp::from_ms(now.as_ms() + AHEAD_MS_MAX + 1).unwrap_or(now).to_sql()
+}
+
+/// Whether what arrives with a `time` replaces what arrived `before` it: always, unless it alone is ahead of our clock.
+/// `store/sqlite/step` has the same rule in SQL.
+fn is_newest(ahead_from: &str, before: &str, time: &str) -> bool {
+    !(before..=time).contains(&ahead_from)
 }
 
 fn first_chars(text: &str, chars_max: usize) -> &str {

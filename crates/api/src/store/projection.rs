@@ -33,7 +33,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TopicNews {
     pub(crate) topico: Arc<str>,
-    /// The newest message of the step, by the time of its capture and then by id.
+    /// The message of the step that arrived last; one that is ahead of our clock only where all of them are.
     pub(crate) ultimo_id: i64,
     pub(crate) ultimo_valor: Arc<str>,
     pub(crate) ultimo_numero: Option<f64>,
@@ -47,7 +47,7 @@ pub(crate) struct TopicNews {
 /// What a step adds to a row of `campos`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FieldNews {
-    /// The newest reading of the step, by its time and then by id.
+    /// The reading of the step that arrived last; one that is ahead of our clock only where all of them are.
     pub(crate) newest: Reading,
     pub(crate) leituras: i64,
 }
@@ -100,6 +100,8 @@ impl Position {
 pub(crate) struct Step {
     pub(crate) from: Position,
     pub(crate) to: Position,
+    /// Times from here on are ahead of our clock.
+    pub(crate) ahead_from: Arc<str>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) topics: Vec<TopicNews>,
     pub(crate) fields: Vec<FieldNews>,

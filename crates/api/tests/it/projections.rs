@@ -85,6 +85,29 @@ async fn a_reading_is_there_soon_after_it_was_posted() {
 }
 
 #[tokio::test]
+async fn a_time_in_the_future_never_freezes_the_newest_value() {
+    let app = spawn_app().await;
+    let now = dados::Timestamp::now();
+    let line = |time: &str, value: u32| format!(r#"{{"topico":"a","timestamp":"{time}","valor":{{"t":{value}}}}}"#);
+    let newest = async || {
+        caught_up(&app.url("")).await;
+        let topics: Value = app.get("/topicos?topico=a").send().await.unwrap().json().await.unwrap();
+        (topics[0]["ultimo_id"].clone(), topics[0]["ultimo_valor"].clone(), topics[0]["campos"][0]["numero"].clone())
+    };
+    let expected = |id: u64| (id.into(), format!("{{\"t\":{id}}}").into(), (id as f64).into());
+    app.store(&line("2100-01-01T00:00:00Z", 1)).await;
+    assert_eq!(newest().await, expected(1));
+    // A plausible time takes its place, and what is in the future no longer takes that one's: in a step of its own, and
+    // together with others.
+    app.store(&line(&now.to_string(), 2)).await;
+    assert_eq!(newest().await, expected(2));
+    app.store(&line("2099-01-01T00:00:00Z", 3)).await;
+    assert_eq!(newest().await, expected(2));
+    app.store(&[line(&now.to_string(), 4), line("2098-01-01T00:00:00Z", 5)].join("\n")).await;
+    assert_eq!(newest().await, expected(4));
+}
+
+#[tokio::test]
 async fn a_device_s_own_time_is_taken_and_a_wrong_one_is_counted() {
     let rules = "casa/#=ts".parse().unwrap();
     let app = spawn_with(tempfile::tempdir().unwrap(), |config| config.timestamp_field = rules).await;

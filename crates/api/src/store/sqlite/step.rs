@@ -30,7 +30,7 @@ pub(super) async fn add(conn: &mut SqliteConnection, step: &Step, generation: Ge
             text.say(BEGIN);
             text.move_cursor(prefix, step)?;
         }
-        text.add_part(prefix, &now)?;
+        text.add_part(prefix, &now, &step.ahead_from)?;
         if later.is_none() {
             text.say(END);
         }
@@ -107,11 +107,13 @@ impl Text {
         self.bind(to_topico)
     }
 
-    fn add_part(&mut self, prefix: &str, part: &Part<'_>) -> Result<(), sqlx::Error> {
+    fn add_part(&mut self, prefix: &str, part: &Part<'_>, ahead_from: &Arc<str>) -> Result<(), sqlx::Error> {
         self.add_rows(&READINGS, prefix, part.readings, room(part.readings.len()), Self::bind_reading)?;
         let room = room(part.lists_rows());
         self.add_rows(&TOPICS, prefix, part.topics, room, Self::bind_topic)?;
+        self.bind_times(&TOPICS, room, ahead_from)?;
         self.add_rows(&FIELDS, prefix, part.fields, room, Self::bind_field)?;
+        self.bind_times(&FIELDS, room, ahead_from)?;
         self.add_rows(&MINUTES, prefix, part.minutes, room, Self::bind_roll_up)?;
         self.add_rows(&HOURS, prefix, part.hours, room, Self::bind_roll_up)
     }
@@ -141,6 +143,12 @@ impl Text {
             self.bind(None::<i64>)?;
         }
         self.bind(rows.len() as i64)
+    }
+
+    /// What `conflict` has room for, behind the rows of its statement.
+    fn bind_times(&mut self, addition: &Addition, room: usize, ahead_from: &Arc<str>) -> Result<(), sqlx::Error> {
+        let count = if room == 0 { 0 } else { addition.conflict.matches('?').count() };
+        (0..count).try_for_each(|_| self.bind(ahead_from.clone()))
     }
 
     fn bind_reading(&mut self, reading: &Reading) -> Result<(), sqlx::Error> {
@@ -196,7 +204,7 @@ struct Addition {
     columns: &'static str,
     /// Parameters of a row.
     width: usize,
-    /// What becomes of a row that is there.
+    /// What becomes of a row that is there; every `?` stands for [`Step::ahead_from`].
     conflict: &'static str,
 }
 
@@ -212,16 +220,13 @@ const TOPICS: Addition = Addition {
     table: "topicos",
     columns: "(topico, ultimo_id, ultimo_valor, ultimo_numero, ultimo_timestamp, mensagens, desvio_ms, sem_hora)",
     width: 8,
-    // A late message is no news of what the topic's newest is.
+    // What arrives is the newest, unless it alone is ahead of our clock: each `?` is the first time that is.
     conflict: "do update set mensagens = mensagens + excluded.mensagens,
         sem_hora = sem_hora + excluded.sem_hora, desvio_ms = coalesce(excluded.desvio_ms, desvio_ms),
-        ultimo_valor = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_valor, ultimo_valor),
-        ultimo_numero = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_numero, ultimo_numero),
-        ultimo_id = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_id, ultimo_id),
-        ultimo_timestamp = max(excluded.ultimo_timestamp, ultimo_timestamp)",
+        ultimo_valor = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_valor, excluded.ultimo_valor),
+        ultimo_numero = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_numero, excluded.ultimo_numero),
+        ultimo_id = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_id, excluded.ultimo_id),
+        ultimo_timestamp = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_timestamp, excluded.ultimo_timestamp)",
 };
 
 const FIELDS: Addition = Addition {
@@ -229,13 +234,10 @@ const FIELDS: Addition = Addition {
     columns: "(topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras)",
     width: 7,
     conflict: "do update set leituras = leituras + excluded.leituras,
-        ultimo_numero = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_numero, ultimo_numero),
-        ultimo_texto = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_texto, ultimo_texto),
-        ultimo_id = iif((excluded.ultimo_timestamp, excluded.ultimo_id) >= (ultimo_timestamp, ultimo_id),
-            excluded.ultimo_id, ultimo_id),
-        ultimo_timestamp = max(excluded.ultimo_timestamp, ultimo_timestamp)",
+        ultimo_numero = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_numero, excluded.ultimo_numero),
+        ultimo_texto = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_texto, excluded.ultimo_texto),
+        ultimo_id = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_id, excluded.ultimo_id),
+        ultimo_timestamp = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_timestamp, excluded.ultimo_timestamp)",
 };
 
 // A sum beyond all numbers stays the largest there is: infinity and minus infinity would make null.

@@ -1,7 +1,7 @@
 // The page's pure modules, asked in the browser that runs them: gives a list of what is not as it should be.
 
 const load = (name) => import(`/assets/${name}.js`);
-const [{ fields, number }, { Parser }, rhythm, points, { isMatch }, { judge, current }, { choose, inUnits }, { fileName }] =
+const [{ fields, number }, { Parser }, rhythm, points, { isMatch, Topics }, { judge, current }, { choose, inUnits }, { fileName }] =
   await Promise.all(['fields', 'sse', 'rhythm', 'points', 'topics', 'health', 'i18n', 'export'].map(load));
 
 const wrong = [];
@@ -50,6 +50,22 @@ same('seconds', [32_000, 34_000].map((now) => rhythm.isSilent(beats(1_000, 4), n
 same('minutes', [359_000, 361_000].map((now) => rhythm.isSilent(beats(60_000, 4), now)), [false, true]);
 same('usual', rhythm.usualMs(beats(2_000, 10_000)), rhythm.usualMs(beats(2_000, 50)));
 same('none', [rhythm.usualMs(null), rhythm.isSilent(null, 1)], [null, false]);
+
+// The newest of a topic is what arrived last; a time ahead of the clock freezes neither it nor the rhythm.
+const clock = Date.parse('2026-11-23T03:21:45.678Z');
+const newest = (times) => {
+  const topics = new Topics();
+  times.forEach((ms, index) => {
+    topics.take({ id: index + 1, topico: 'a', valor: String(index + 1), timestamp: new Date(clock + ms).toISOString() }, clock);
+  });
+  const { id, text, rhythm: { last } } = topics.byName.get('a');
+  return [id, text, last - clock];
+};
+same('in order', newest([-1_000, 0]), [2, '2', 0]);
+same('late', newest([0, -1_000]), [2, '2', 0]);
+same('ahead', newest([0, 300_001]), [1, '1', 0]);
+same('no longer ahead', newest([1e12, 300_000]), [2, '2', 0]);
+same('all ahead', newest([1e12, 1e11]), [2, '2', 0]);
 
 // Charts.
 const made = [];

@@ -43,6 +43,7 @@ fn step(from: i64, fields: usize) -> Step {
     Step {
         from: Position::whole(from),
         to: Position::whole(to),
+        ahead_from: "2026-11-23 03:26:45.679".into(),
         readings: (0..fields).map(reading).collect(),
         topics: vec![topic],
         fields: (0..fields).map(|number| FieldNews { newest: reading(number), leituras: 1 }).collect(),
@@ -117,4 +118,39 @@ async fn what_comes_after_a_step_waits_for_the_disk() {
     }
     writer.project(&step(0, 5), Generation::Current).await.unwrap_err();
     assert_eq!(number(&mut writer, "pragma synchronous").await, FULL);
+}
+
+/// What the tables show as newest, after steps whose message has this time each.
+async fn newest_after(times: &[&str]) -> (i64, i64, String, String) {
+    let (_dir, mut writer) = open().await;
+    for (from, time) in (0..).zip(times) {
+        let mut step = step(from, 1);
+        step.topics[0].ultimo_timestamp = Arc::from(*time);
+        step.fields[0].newest.timestamp = Arc::from(*time);
+        writer.project(&step, Generation::Current).await.unwrap();
+    }
+    let sql = "select topicos.ultimo_id, campos.ultimo_id, topicos.ultimo_timestamp, campos.ultimo_timestamp
+               from topicos join campos using (topico)";
+    sqlx::query_as(sql).fetch_one(writer.connection().await.unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_time_ahead_of_our_clock_is_the_newest_only_until_another_arrives() {
+    let (now, late, limit) = ("2026-11-23 03:21:45.678", "2026-11-20 00:00:00.000", "2026-11-23 03:26:45.678");
+    let (beyond, future, further) = ("2026-11-23 03:26:45.679", "2026-11-23 03:30:00.000", "2100-01-01 00:00:00.000");
+    for (times, newest_id) in [
+        (&[now, now][..], 2),
+        (&[now, late], 2),
+        (&[now, limit], 2),
+        (&[now, beyond], 1),
+        (&[now, future], 1),
+        (&[now, further], 1),
+        (&[further, now], 2),
+        (&[further, late], 2),
+        (&[further, now, further, late, further], 4),
+        (&[further, future, further], 3),
+    ] {
+        let time = times[newest_id as usize - 1].to_owned();
+        assert_eq!(newest_after(times).await, (newest_id, newest_id, time.clone(), time), "{times:?}");
+    }
 }
