@@ -1,6 +1,6 @@
 //! The dashboard: its filters, and what is to be written so that what is there stays and what is missing comes.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::cards::{Card, FIELD, PERIOD, PERIOD_OF_HOURS, TOPIC};
 use crate::mark;
@@ -57,8 +57,7 @@ pub(crate) fn missing(dashboard: &Dashboard, cards: &[(Card, u64)], words: &Word
     let tab = tabs.first().and_then(|tab| tab.get("id")?.as_u64());
     let mut row = if untouched { 0 } else { bottom(dashboard, tab) };
     let there = |id: u64| dashboard.dashcards.iter().any(|dashcard| number(dashcard, "card_id") == Some(id));
-    let mut dashcards: Vec<_> =
-        dashboard.dashcards.iter().map(|dashcard| DashcardBody::Kept(only(dashcard, DASHCARD_KEYS))).collect();
+    let mut dashcards: Vec<_> = dashboard.dashcards.iter().map(|dashcard| DashcardBody::Kept(kept(dashcard))).collect();
     for (place, (card, id)) in (1..).zip(new.iter().filter(|(_, id)| !there(*id))) {
         let mut dashcard = place_card(-place, card, *id, &filters);
         dashcard.dashboard_tab_id = tab;
@@ -110,6 +109,16 @@ fn parameters(words: &Words) -> Vec<Parameter> {
         choice(TOPIC, words.topic),
         choice(FIELD, words.field),
     ]
+}
+
+/// A dashcard that is there, as Metabase takes it.
+fn kept(dashcard: &Map<String, Value>) -> Map<String, Value> {
+    let mut kept = only(dashcard, DASHCARD_KEYS);
+    // More cards in the same chart: they are answered whole, and taken by their number alone.
+    for card in kept.get_mut("series").and_then(Value::as_array_mut).into_iter().flatten() {
+        *card = json!({"id": card["id"]});
+    }
+    kept
 }
 
 /// The first row below everything on this tab.

@@ -64,7 +64,7 @@ pub(crate) async fn find_or_add(client: &Client, config: &Config) -> Result<(u64
 
 /// The tables, once Metabase knows all that cards read. It looks by itself when a database is added, and once an hour.
 pub(crate) async fn tables(client: &Client, config: &Config, database: u64) -> Result<Tables, Stop> {
-    let path = format!("api/database/{database}/metadata");
+    let path = format!("api/database/{database}/metadata?include_hidden=true");
     let mut missing = match Tables::new(client.get::<Metadata>(&path).await?) {
         Ok(tables) => return Ok(tables),
         Err(missing) => missing,
@@ -90,20 +90,29 @@ pub(crate) async fn tables(client: &Client, config: &Config, database: u64) -> R
     Err(Fatal::new(Exit::Unavailable, text).into())
 }
 
-/// Tells Metabase what columns mean, and hides the tables that are none of people's.
-pub(crate) async fn describe(client: &Client, tables: &Tables) -> Result<(), Stop> {
+/// Tells Metabase what columns mean, and hides the tables that are none of people's. Where an earlier version of the
+/// rules was applied, only what is as that version left it changes: what people have set stays.
+pub(crate) async fn describe(client: &Client, tables: &Tables, applied: u32) -> Result<(), Stop> {
     for rule in RULES {
         let field = tables.field(rule.table, rule.field);
-        let settings = FieldSettings {
-            has_field_values: rule.values.filter(|values| field.has_field_values.as_deref() != Some(values)),
-            semantic_type: rule.semantic.filter(|semantic| field.semantic_type.as_deref() != Some(semantic)),
+        let shown = field.has_field_values.as_deref();
+        // What is right already is sent too: `list` may be an `auto-list`.
+        let settings = match applied {
+            0 => FieldSettings {
+                has_field_values: rule.values,
+                semantic_type: rule.semantic.filter(|semantic| field.semantic_type.as_deref() != Some(semantic)),
+            },
+            _ => FieldSettings {
+                has_field_values: rule.values.filter(|_| shown == rule.values_before),
+                semantic_type: None,
+            },
         };
         if settings.has_field_values.is_some() || settings.semantic_type.is_some() {
             client.put(&format!("api/field/{}", field.id), &settings).await?;
         }
     }
-    for table in TECHNICAL {
-        if let Some(id) = tables.visible(table) {
+    for (table, since) in TECHNICAL {
+        if let Some(id) = tables.visible(table).filter(|_| applied < *since) {
             client.put(&format!("api/table/{id}"), &TableSettings { visibility_type: "technical" }).await?;
         }
     }

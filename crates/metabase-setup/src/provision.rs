@@ -134,7 +134,7 @@ impl Run<'_> {
         let tables = database::tables(self.client, self.config, database).await?;
         let ours = self.collection().await?;
         if ours.rules < RULES_VERSION {
-            database::describe(self.client, &tables).await?;
+            database::describe(self.client, &tables, ours.rules).await?;
         }
         let items = format!("api/collection/{}/items?models=card&models=dashboard", ours.id);
         let items: Page<Item> = self.client.get(&items).await?;

@@ -15,52 +15,72 @@ const READ: &[(&str, &[&str])] = &[
     ("topicos", &["topico", "ultimo_valor", "ultimo_numero", "ultimo_timestamp", "mensagens"]),
 ];
 
-/// Nothing to look at: indexes in the form of tables, and bookkeeping.
-pub(crate) const TECHNICAL: &[&str] = &["_sqlx_migrations", "dados_por_topico", "idempotencia", "projecoes"];
+/// Nothing to look at: indexes in the form of tables, and bookkeeping; each with the version that hides it.
+pub(crate) const TECHNICAL: &[(&str, u32)] = &[
+    ("_sqlx_migrations", 1),
+    ("dados_por_tempo", 2),
+    ("dados_por_topico", 1),
+    ("idempotencia", 1),
+    ("projecoes", 1),
+    ("retencao", 2),
+];
 
 /// Goes up with every change of [`RULES`] or [`TECHNICAL`]: they are applied once, so that edits by hand stay.
-pub(crate) const RULES_VERSION: u32 = 1;
+pub(crate) const RULES_VERSION: u32 = 2;
 
 /// What Metabase is told of a column.
 pub(crate) struct Rule {
     pub(crate) table: &'static str,
     pub(crate) field: &'static str,
-    /// `list`: filters offer its values. `none`: nobody collects what may be a million different texts.
+    /// `list`: filters offer its values. `none`: Metabase does not collect them. It does so once a day by reading the
+    /// whole table, so only tables with a row for each topic or field have lists.
     pub(crate) values: Option<&'static str>,
+    /// What version 1 of the rules said.
+    pub(crate) values_before: Option<&'static str>,
     /// What it means. Metabase takes every column of these tables' keys for a primary key, which filters and charts
     /// treat as a number that identifies a row.
     pub(crate) semantic: Option<&'static str>,
 }
 
-const fn category(table: &'static str, field: &'static str) -> Rule {
-    Rule { table, field, values: Some("list"), semantic: Some("type/Category") }
+const LIST: Option<&str> = Some("list");
+const NONE: Option<&str> = Some("none");
+const CATEGORY: Option<&str> = Some("type/Category");
+
+/// A topic or field in a table with few rows.
+const fn listed(table: &'static str, field: &'static str) -> Rule {
+    Rule { table, field, values: LIST, values_before: LIST, semantic: CATEGORY }
+}
+
+/// A topic or field in a table that grows with the messages.
+const fn unlisted(table: &'static str, field: &'static str) -> Rule {
+    Rule { table, field, values: NONE, values_before: LIST, semantic: CATEGORY }
 }
 
 const fn text(table: &'static str, field: &'static str) -> Rule {
-    Rule { table, field, values: Some("none"), semantic: None }
+    Rule { table, field, values: NONE, values_before: NONE, semantic: None }
 }
 
 const fn time(table: &'static str, field: &'static str) -> Rule {
-    Rule { table, field, values: None, semantic: Some("type/CreationTimestamp") }
+    Rule { table, field, values: None, values_before: None, semantic: Some("type/CreationTimestamp") }
 }
 
 pub(crate) const RULES: &[Rule] = &[
-    category("campos", "topico"),
-    category("campos", "campo"),
+    listed("campos", "topico"),
+    listed("campos", "campo"),
     text("campos", "ultimo_texto"),
-    category("dados", "topico"),
+    unlisted("dados", "topico"),
     text("dados", "valor"),
-    category("leituras", "topico"),
-    category("leituras", "campo"),
+    unlisted("leituras", "topico"),
+    unlisted("leituras", "campo"),
     time("leituras", "timestamp"),
     text("leituras", "texto"),
-    category("leituras_hora", "topico"),
-    category("leituras_hora", "campo"),
+    unlisted("leituras_hora", "topico"),
+    unlisted("leituras_hora", "campo"),
     time("leituras_hora", "hora"),
-    category("leituras_minuto", "topico"),
-    category("leituras_minuto", "campo"),
+    unlisted("leituras_minuto", "topico"),
+    unlisted("leituras_minuto", "campo"),
     time("leituras_minuto", "minuto"),
-    category("topicos", "topico"),
+    listed("topicos", "topico"),
     text("topicos", "ultimo_valor"),
 ];
 
@@ -69,6 +89,7 @@ pub(crate) struct Tables(BTreeMap<String, Table>);
 
 struct Table {
     id: u64,
+    hidden: bool,
     fields: BTreeMap<String, wire::Field>,
 }
 
@@ -77,7 +98,7 @@ impl Tables {
     pub(crate) fn new(metadata: wire::Metadata) -> Result<Self, Vec<String>> {
         let named = |table: wire::Table| {
             let fields = table.fields.into_iter().map(|field| (field.name.clone(), field)).collect();
-            (table.name, Table { id: table.id, fields })
+            (table.name, Table { id: table.id, hidden: table.visibility_type.is_some(), fields })
         };
         let tables: BTreeMap<_, _> = metadata.tables.into_iter().map(named).collect();
         let mut missing = Vec::new();
@@ -93,9 +114,9 @@ impl Tables {
         if missing.is_empty() { Ok(Self(tables)) } else { Err(missing) }
     }
 
-    /// The number of a table, if Metabase shows it.
+    /// The number of a table, if Metabase has it and shows it.
     pub(crate) fn visible(&self, table: &str) -> Option<u64> {
-        self.0.get(table).map(|table| table.id)
+        self.0.get(table).filter(|table| !table.hidden).map(|table| table.id)
     }
 
     /// The number of a table of [`READ`].
@@ -123,7 +144,7 @@ pub(crate) mod tests {
         let mut tables = Vec::new();
         for (place, (name, fields)) in (101..).zip(READ) {
             let fields = fields.iter().map(&mut field).collect();
-            tables.push(wire::Table { id: place, name: (*name).to_owned(), fields });
+            tables.push(wire::Table { id: place, name: (*name).to_owned(), visibility_type: None, fields });
         }
         wire::Metadata { tables }
     }
@@ -179,6 +200,6 @@ pub(crate) mod tests {
         for rule in RULES {
             let _ = tables.field(rule.table, rule.field);
         }
-        assert!(TECHNICAL.iter().all(|technical| READ.iter().all(|(table, _)| table != technical)));
+        assert!(TECHNICAL.iter().all(|(technical, _)| READ.iter().all(|(table, _)| table != technical)));
     }
 }

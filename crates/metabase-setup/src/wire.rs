@@ -109,7 +109,7 @@ pub(crate) enum Details<'a> {
     },
 }
 
-/// `GET /api/database/:id/metadata`: what is not hidden.
+/// `GET /api/database/:id/metadata?include_hidden=true`: cards read hidden tables too.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {
     #[serde(default)]
@@ -120,6 +120,8 @@ pub(crate) struct Metadata {
 pub(crate) struct Table {
     pub(crate) id: u64,
     pub(crate) name: String,
+    /// None where people see it.
+    pub(crate) visibility_type: Option<String>,
     #[serde(default)]
     pub(crate) fields: Vec<Field>,
 }
@@ -128,6 +130,7 @@ pub(crate) struct Table {
 pub(crate) struct Field {
     pub(crate) id: u64,
     pub(crate) name: String,
+    /// `list` also where it is `auto-list`, which Metabase may change by itself.
     pub(crate) has_field_values: Option<String>,
     pub(crate) semantic_type: Option<String>,
 }

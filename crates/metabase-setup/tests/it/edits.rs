@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::metabase::Metabase;
+use crate::metabase::{Entry, Metabase, Version};
 use crate::provision;
 
 /// The number of one of our cards, by its key.
@@ -162,6 +162,28 @@ async fn a_card_that_somebody_put_on_the_dashboard_already_is_not_put_there_twic
     let world = metabase.world();
     assert_eq!(world.dashboards[&id]["dashcards"].as_array().unwrap().len(), 6);
     assert!(world.dashboards[&id]["description"].as_str().unwrap().contains(" produtores]"));
+}
+
+/// Metabase answers them whole, and takes their numbers alone.
+#[tokio::test]
+async fn cards_that_somebody_has_put_into_a_chart_stay_there() {
+    for version in Version::ALL {
+        let metabase = Metabase::start_as(version).await;
+        provision(&metabase).await;
+        let (id, other) = (dashboard(&metabase), card(&metabase, "horas"));
+        {
+            let mut world = metabase.world();
+            let series = json!([world.cards[&other]]);
+            let dashboard = world.dashboards.get_mut(&id).unwrap();
+            dashboard["dashcards"][0]["series"] = series;
+            dashboard["description"] = json!(dashboard["description"].as_str().unwrap().replace(" produtores", ""));
+        }
+        metabase.take_writes();
+        provision(&metabase).await;
+        let writes = metabase.take_writes();
+        let [Entry { body: Some(body), .. }] = writes.as_slice() else { panic!("{version:?}: {writes:?}") };
+        assert_eq!(body["dashcards"][0]["series"], json!([{"id": other}]), "{version:?}");
+    }
 }
 
 #[tokio::test]

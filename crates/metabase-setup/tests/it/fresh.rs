@@ -64,7 +64,7 @@ async fn a_new_metabase_has_everything_after_one_run() {
     assert_eq!(dashboard["parameters"].as_array().unwrap().len(), 4);
     assert_eq!(world.settings["custom-homepage-dashboard"], dashboard["id"]);
     let hidden = world.tables.iter().filter(|table| table.visibility.as_deref() == Some("technical"));
-    assert_eq!(hidden.count(), 4);
+    assert_eq!(hidden.count(), 6);
     assert_eq!((report.made.len(), report.left.len()), (1 + 1 + 6 + 1, 0));
     let url = report.url(&config(&metabase)).unwrap();
     assert_eq!(url.as_str(), format!("http://127.0.0.1:3000/dashboard/{}#refresh=60", dashboard["id"]));
@@ -83,6 +83,36 @@ async fn both_versions_are_given_the_same() {
         assert!(writes.is_empty() && report.left.is_empty(), "{version:?}: {writes:?} {report:?}");
     }
     assert_eq!(shown[0], shown[1]);
+}
+
+/// Metabase collects the values of a list by reading the whole table, once a day.
+#[tokio::test]
+async fn only_tables_with_a_row_for_each_topic_or_field_have_lists_of_values() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    let world = metabase.world();
+    let mut lists = Vec::new();
+    for table in world.tables.iter().filter(|table| table.visibility.is_none()) {
+        for field in &table.fields {
+            // Its own choice may become a list by itself.
+            assert_ne!(field.values, "auto-list", "{}.{}", table.name, field.name);
+            if field.values == "list" {
+                lists.push(format!("{}.{}", table.name, field.name));
+            }
+        }
+    }
+    assert_eq!(lists, ["campos.topico", "campos.campo", "topicos.topico"]);
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_has_hidden_is_found() {
+    let metabase = Metabase::start().await;
+    for table in &mut metabase.world().tables {
+        table.visibility = Some("hidden".to_owned());
+    }
+    provision(&metabase).await;
+    let world = metabase.world();
+    assert!(world.tables.iter().all(|table| table.visibility.as_deref() == Some("hidden")));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::World;
+use super::{Version, World};
 
 type Checked = Result<(), String>;
 
@@ -199,6 +199,7 @@ pub(super) fn dashboard(world: &World, stored: &Value, body: &Value) -> Checked 
     }
     let mut taken = BTreeMap::new();
     for dashcard in &dashcards {
+        let required = ["id", "card_id", "row", "col", "size_x", "size_y"];
         let optional = [
             "dashboard_tab_id",
             "parameter_mappings",
@@ -212,7 +213,20 @@ pub(super) fn dashboard(world: &World, stored: &Value, body: &Value) -> Checked 
         if let Some(card) = said.get_mut("card_id") {
             *card = json!(1);
         }
-        keys(&said, &["id", "card_id", "row", "col", "size_x", "size_y"], &optional)?;
+        if world.version == Version::V0_58 {
+            // It overlooks what it does not know.
+            let known = |name: &str| required.contains(&name) || optional.contains(&name);
+            said.as_object_mut().ok_or("expected an object")?.retain(|name, _| known(name));
+        }
+        keys(&said, &required, &optional)?;
+        for card in list(&dashcard["series"]) {
+            if world.version != Version::V0_58 {
+                keys(&card, &["id"], &[]).map_err(|why| format!("series: {why}"))?;
+            }
+            if !world.cards.contains_key(&card["id"].as_u64().unwrap_or(0)) {
+                return Err(format!("series: card {} is unknown", card["id"]));
+            }
+        }
         let tab = &dashcard["dashboard_tab_id"];
         if !tabs.is_empty() && !ids(&tabs).contains(&tab.to_string()) {
             return Err("This dashboard has tab, makes sure every card has a tab".to_owned());

@@ -128,17 +128,21 @@ const SCHEMA: &[(&str, &str)] = &[
     ),
     ("projecoes", "nome* ultimo_id"),
     ("topicos", "topico* ultimo_id ultimo_valor ultimo_numero ultimo_timestamp mensagens apagadas desvio_ms sem_hora"),
+    // Newer tables come last: Metabase numbers them as it sees them.
+    ("dados_por_tempo", "timestamp* dado_id*"),
+    ("retencao", "tabela* ate"),
 ];
 
 impl World {
     fn new(version: Version) -> Self {
         let mut tables = Vec::new();
         for (place, (name, columns)) in (1..).zip(SCHEMA) {
-            let field = |(at, column): (u64, &'static str)| Field {
-                id: 1000 + 100 * place + at,
-                name: column.trim_end_matches('*'),
-                values: "search".to_owned(),
-                semantic: column.ends_with('*').then(|| "type/PK".to_owned()),
+            let field = |(at, column): (u64, &'static str)| {
+                let name = column.trim_end_matches('*');
+                // Metabase's own choice, which it may change by itself.
+                let values = if ["topico", "campo"].contains(&name) { "auto-list" } else { "search" };
+                let semantic = column.ends_with('*').then(|| "type/PK".to_owned());
+                Field { id: 1000 + 100 * place + at, name, values: values.to_owned(), semantic }
             };
             let fields = (1..).zip(columns.split(' ')).map(field).collect();
             tables.push(Table { id: 100 + place, name, visibility: None, fields });

@@ -41,7 +41,7 @@ pub(super) fn route(world: &mut World, method: &str, path: &str, body: Option<&V
         ("POST", ["api", "database", id, "sync_schema"]) => {
             known(&world.databases, number(id)?).map(|_| json!({"status": "ok"}))
         }
-        ("GET", ["api", "database", id, "metadata"]) => metadata(world, number(id)?),
+        ("GET", ["api", "database", id, "metadata"]) => metadata(world, number(id)?, query == "include_hidden=true"),
         ("PUT", ["api", "field", id]) => field(world, number(id)?, body),
         ("PUT", ["api", "table", id]) => table(world, number(id)?, body),
         ("GET", ["api", "collection"]) => {
@@ -165,22 +165,25 @@ fn add_database(world: &mut World, body: &Value) -> Answer {
 }
 
 /// First there are no tables, then tables with half of their fields, then all.
-fn metadata(world: &mut World, id: u64) -> Answer {
+fn metadata(world: &mut World, id: u64, hidden: bool) -> Answer {
     known(&world.databases, id)?;
     world.looking = world.looking.saturating_sub(1);
     let mut tables = Vec::new();
-    for table in world.tables.iter().filter(|table| table.visibility.is_none() && world.looking < 2) {
+    for table in world.tables.iter().filter(|table| (hidden || table.visibility.is_none()) && world.looking < 2) {
         let seen = if world.looking == 1 { 2 } else { table.fields.len() };
         let fields: Vec<_> = table
             .fields
             .iter()
             .take(seen)
             .map(|field| {
-                json!({"id": field.id, "name": field.name, "has_field_values": field.values,
+                // Its own choice is shown as if somebody had made it.
+                let values = if field.values == "auto-list" { "list" } else { field.values.as_str() };
+                json!({"id": field.id, "name": field.name, "has_field_values": values,
                    "semantic_type": field.semantic, "base_type": "type/*"})
             })
             .collect();
-        tables.push(json!({"id": table.id, "name": table.name, "visibility_type": null, "fields": fields}));
+        let visibility = &table.visibility;
+        tables.push(json!({"id": table.id, "name": table.name, "visibility_type": visibility, "fields": fields}));
     }
     Ok(json!({"id": id, "tables": tables}))
 }
@@ -260,7 +263,10 @@ fn dashboard(world: &mut World, id: u64, body: &Value) -> Answer {
             fields.insert("id".to_owned(), json!(world.next_id()));
             fields.entry("dashboard_tab_id").or_insert(Value::Null);
         }
-        // Shown, but not taken back.
+        // Shown, but not taken back; in a series, whole cards.
+        for card in fields.get_mut("series").and_then(Value::as_array_mut).into_iter().flatten() {
+            *card = world.cards[&card["id"].as_u64().unwrap()].clone();
+        }
         fields.insert("dashboard_id".to_owned(), json!(id));
         fields.insert("card".to_owned(), json!({"id": fields["card_id"]}));
     }
