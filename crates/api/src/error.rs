@@ -101,6 +101,12 @@ impl Error {
         Self::new(StatusCode::NOT_ACCEPTABLE, detail).field("accept")
     }
 
+    /// The body is compressed in a way that is not taken.
+    pub(crate) fn unknown_coding() -> Self {
+        let detail = "content-encoding: expected gzip, zstd or none";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).field("content-encoding")
+    }
+
     /// A bug.
     pub(crate) fn ours() -> Self {
         Failure::Unexpected.into()
@@ -293,7 +299,7 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     Error::from(Failure::Unexpected).into_response()
 }
 
-/// Gives all errors one form, those too that axum and tower-http answer by themselves, with the id of the request.
+/// Gives all errors one form, those too that axum answers by itself, with the id of the request.
 pub(crate) fn uniform(mut response: Response, id: &HeaderValue) -> Response {
     let status = response.status();
     if status.as_u16() < 400 {
@@ -320,7 +326,6 @@ fn detail(status: StatusCode) -> &'static str {
         // axum adds `Allow` further out.
         StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method; see the header allow",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than API_BODY_BYTES_MAX",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "content-encoding: expected gzip, zstd or none",
         _ => "the request cannot be answered",
     }
 }

@@ -1,6 +1,6 @@
 //! From a request to the bytes of its body: which form it has, how large it may be, how long it may take.
 
-use std::error::Error as _;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -117,16 +117,17 @@ async fn read(mut body: Body, held: &mut Reservation, bytes_max: usize) -> Resul
     Ok(whole.freeze())
 }
 
-/// The limit on the bytes as sent speaks through the decompressor's error.
+/// The limit on the bytes as sent shows through the decoder's error.
 fn broken(error: &axum::Error, bytes_max: usize) -> BodyError {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return BodyError::TooLarge { bytes_max };
-        }
-        cause = error.source();
-    }
-    BodyError::Broken
+    if is_too_long(error) { BodyError::TooLarge { bytes_max } } else { BodyError::Broken }
+}
+
+fn is_too_long(error: &(dyn std::error::Error + 'static)) -> bool {
+    // The source of an `io::Error` is that of the error within, not that error itself.
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<LengthLimitError>()
+        || within.is_some_and(|error| is_too_long(error))
+        || error.source().is_some_and(is_too_long)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What lies within the edge: the router, the short way to it, and compressed bodies with their limit on the wire.
 
+mod coding;
+
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,10 +12,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use tower_http::decompression::RequestDecompressionLayer;
-use tower_http::limit::RequestBodyLimitLayer;
-use tower_layer::Layer as _;
-use tower_service::Service;
+use tower_service::Service as _;
 
 use super::App;
 use crate::dados::post;
@@ -30,10 +27,8 @@ pub(super) struct Unpacked {
     pub(super) wire_bytes_max: usize,
 }
 
-type Unpacking = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
 impl Unpacked {
-    /// The layers are made where there is something for them to do: each would wrap every body and every answer.
+    /// A body is wrapped only where there is something to decompress.
     pub(super) fn call(&self, request: Request) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let is_plain = !request.headers().contains_key(CONTENT_ENCODING);
         if is_plain && is_readings(&request) {
@@ -42,16 +37,11 @@ impl Unpacked {
         }
         // Its clones are one router, which is always ready.
         let mut router = self.router.clone();
-        if is_plain {
-            return Either::Right(Either::Left(router.call(request)));
-        }
-        let layers = (RequestBodyLimitLayer::new(self.wire_bytes_max), RequestDecompressionLayer::new());
-        let mut unpacking = layers.layer(router);
-        let unpacked: Unpacking = Box::pin(async move {
-            poll_fn(|cx| Service::<Request>::poll_ready(&mut unpacking, cx)).await?;
-            Ok(unpacking.call(request).await?.into_response())
-        });
-        Either::Right(Either::Right(unpacked))
+        let request = if is_plain { Ok(request) } else { coding::decoded(request, self.wire_bytes_max) };
+        Either::Right(match request {
+            Ok(request) => Either::Left(router.call(request)),
+            Err(error) => Either::Right(std::future::ready(Ok(error.into_response()))),
+        })
     }
 }
 
