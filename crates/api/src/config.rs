@@ -8,9 +8,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::ExposeSecret as _;
 use service::ask::Server;
-use service::settings;
 use service::telemetry::LogSettings;
+use service::{http, settings};
 
+use crate::access::addresses::counted;
 pub use crate::access::new_token::TokenAction;
 pub use crate::access::settings::AccessSettings;
 use crate::live::Limits;
@@ -94,10 +95,14 @@ pub struct Config {
     /// Largest request body, as sent and as decompressed
     #[arg(long, env = "API_BODY_BYTES_MAX", value_name = "SIZE", default_value = "32MiB", value_parser = body_bytes)]
     pub api_body_bytes_max: usize,
-    /// Connections at the same time; more are turned away
+    /// Connections at the same time; for one more, the one that has been idle longest is closed
     #[arg(long, env = "API_CONNECTIONS_MAX", value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub api_connections_max: u32,
+    /// Connections of one address (IPv6: one /64); a quarter of all where not set
+    #[arg(long, env = "API_CONNECTIONS_PER_ADDRESS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub api_connections_per_address: Option<u32>,
     /// Readers of GET /dados/ao-vivo at the same time; more are told to come back
     #[arg(long, env = "API_LIVE_READERS_MAX", value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=65_535))]
@@ -128,6 +133,7 @@ impl Default for Config {
             retention_leituras_hora: None,
             api_body_bytes_max: 32 << 20,
             api_connections_max: 1024,
+            api_connections_per_address: None,
             api_live_readers_max: 1000,
             api_live_heartbeat: Duration::from_secs(15),
             access: AccessSettings::default(),
@@ -146,12 +152,20 @@ impl Config {
         Server { addr: self.api_addr, certificate: self.access.api_tls_cert_file.clone(), token }
     }
 
-    pub(crate) fn live_limits(&self) -> Limits {
+    pub(crate) fn live_limits(&self, held_bytes_max: usize) -> Limits {
         Limits {
+            held_bytes_max,
             readers_max: self.live_readers() as usize,
             database_readers: self.database_readers,
             heartbeat: self.api_live_heartbeat,
         }
+    }
+
+    pub(crate) fn connection_limits(&self) -> http::limit::Limits {
+        let proxies = self.access.api_trusted_proxies.clone();
+        // The connections of a proxy are those of its clients.
+        let address = move |peer| (!proxies.trusts(peer)).then(|| counted(peer));
+        http::limit::Limits::new(self.api_connections_max).per_address(self.api_connections_per_address, address)
     }
 
     /// How many may follow new rows.

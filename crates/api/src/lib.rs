@@ -58,12 +58,12 @@ use std::time::Duration;
 use service::{Exit, Fatal, http};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::access::{Gate, hosts, token_file};
 use crate::config::Config;
 use crate::dados::export::Exports;
-use crate::limits::Memory;
+use crate::limits::{Budget, Memory};
 use crate::live::Live;
 use crate::metrics::{Commits, Deliveries, Levels, Projections};
 use crate::page::Page;
@@ -92,9 +92,17 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let commits = Commits::new();
     let (ingest, writing) = ingest::start(writer, commits.clone(), closing.clone());
     let mut writing = tasks.spawn(writing);
-    let memory = Memory::new(config.api_body_bytes_max);
+    let connections = config.connection_limits();
+    let budget = Budget::new(config.api_body_bytes_max, limits::memory_max());
+    if budget.body < config.api_body_bytes_max {
+        warn!(
+            body_bytes_max = budget.body,
+            "little memory is allowed here: bodies are limited below API_BODY_BYTES_MAX"
+        );
+    }
+    let memory = Memory::new(budget);
     let ledger = Ledger::new(ingest.clone(), reader.clone());
-    let (projections, ages, live_limits) = (Projections::default(), config.ages(), config.live_limits());
+    let (projections, ages, live_limits) = (Projections::default(), config.ages(), config.live_limits(budget.live));
     let (projection, projecting) =
         projector::start(ingest.clone(), reader.clone(), config.timestamp_field, projections.clone(), closing.clone());
     let mut projecting = tasks.spawn(projecting);
@@ -111,7 +119,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         ledger: ledger.clone(),
     };
     let metrics = Arc::new(metrics::metrics(&commits, &projections, &deliveries, levels));
-    let body_bytes_max = config.api_body_bytes_max;
+    let body_bytes_max = budget.body;
     let app = App {
         ingest,
         projection,
@@ -132,7 +140,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     info!(%addr, "listening");
     let dead = || Fatal::new(Exit::Software, "the writer died; the lines above say why");
     tokio::select! {
-        served = http::serve(listener, router, config.api_connections_max, tls, token) => served.map_err(unavailable)?,
+        served = http::serve(listener, router, connections, tls, token) => served.map_err(unavailable)?,
         _ = &mut writing => return Err(dead()),
         _ = &mut projecting => return Err(Fatal::new(Exit::Software, "the projector died; the lines above say why")),
         _ = &mut following => return Err(Fatal::new(Exit::Software, "the live feed died; the lines above say why")),

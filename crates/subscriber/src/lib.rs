@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use service::http::limit::Limits;
 use service::{Exit, Fatal, http, shutdown};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,7 +78,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         watching.await;
         Ok(())
     });
-    let serving = http::serve(listener, status::router(status), STATUS_CONNECTIONS_MAX, None, forwarding.clone());
+    let serving =
+        http::serve(listener, status::router(status), Limits::new(STATUS_CONNECTIONS_MAX), None, forwarding.clone());
     parts.spawn(async { serving.await.context("the status endpoint") });
     let forward = forwarder.run(forwarding.clone());
     parts.spawn(async move {

@@ -68,7 +68,8 @@ impl fmt::Display for Proxies {
 }
 
 impl Proxies {
-    fn trusts(&self, addr: IpAddr) -> bool {
+    /// Whether an address is one of theirs.
+    pub(crate) fn trusts(&self, addr: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(addr))
     }
 

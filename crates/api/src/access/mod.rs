@@ -5,7 +5,7 @@
 //! - [`rate`]: how often; [`addresses`]: whose request it is
 //! - [`cors`], [`headers`]: what browsers are told; [`audit`]: a line for each refusal
 
-mod addresses;
+pub(crate) mod addresses;
 pub(crate) mod audit;
 pub(crate) mod cors;
 pub(crate) mod headers;

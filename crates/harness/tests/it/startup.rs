@@ -57,6 +57,7 @@ fn a_bad_setting_of_the_api_is_named() -> Result {
         (&[("API_ALLOW_ANONYMOUS", "perhaps")], &[], "API_ALLOW_ANONYMOUS"),
         (&[("API_BODY_BYTES_MAX", "0")], &[], "API_BODY_BYTES_MAX"),
         (&[("API_CONNECTIONS_MAX", "0")], &[], "API_CONNECTIONS_MAX"),
+        (&[("API_CONNECTIONS_PER_ADDRESS", "0")], &[], "API_CONNECTIONS_PER_ADDRESS"),
         (&[("DATABASE_READERS", "none")], &[], "DATABASE_READERS"),
         (&[("DATABASE_URL", "mysql://x")], &[], "DATABASE_URL"),
         (&[("DATABASE_URL", "sqlite::memory:")], &[], "DATABASE_URL"),

@@ -1,15 +1,17 @@
 //! HTTP/1.1 over TCP or TLS: how many connections, how long their headers may take, and how they end.
 //!
 //! - [`tls`]: the server's certificate, its reload, and handshakes
-//! - `capped`: connections at the same time; `connection`: one of them; `timer`: how long its heads take
-//! - `stall`: who takes nothing is given up
+//! - [`limit`]: connections at the same time; `connection`: one of them; `timer`: how long its heads take
+//! - `stall`: who takes nothing is given up; `refusal`: what is answered to heads that cannot be read
 
-mod capped;
 mod connection;
+pub mod limit;
+mod refusal;
 mod stall;
 mod timer;
 pub mod tls;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -23,8 +25,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::capped::Capped;
 use self::connection::Connection;
+use self::limit::{ConnectionLimit, Limits};
 use self::tls::Tls;
 
 /// How long it rests after a connection could not be taken: no file descriptor may be free.
@@ -42,7 +44,7 @@ pub trait Answer: Send + Sync + 'static {
 pub async fn serve(
     listener: StdTcpListener,
     answer: impl Answer,
-    connections_max: u32,
+    limits: Limits,
     tls: Option<Tls>,
     token: CancellationToken,
 ) -> io::Result<()> {
@@ -56,7 +58,7 @@ pub async fn serve(
     };
     let serving = async {
         let connection = Arc::new(Connection { answer, tls: tls.clone(), stopping: token.clone() });
-        let mut connections = take(listener, Capped::new(connections_max), &connection).await;
+        let mut connections = take(listener, ConnectionLimit::new(limits), &connection).await;
         let ended = async { while connections.join_next().await.is_some() {} };
         // What is left then ends with its set.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, ended).await;
@@ -68,21 +70,29 @@ pub async fn serve(
 }
 
 /// Takes connections until it is told to stop; gives those that are left.
-async fn take<A: Answer>(listener: TcpListener, mut capped: Capped, connection: &Arc<Connection<A>>) -> JoinSet<()> {
+async fn take<A: Answer>(
+    listener: TcpListener,
+    mut limit: ConnectionLimit,
+    connection: &Arc<Connection<A>>,
+) -> JoinSet<()> {
     let mut connections = JoinSet::new();
+    let mut seats: HashMap<tokio::task::Id, u64> = HashMap::new();
     loop {
         let (stream, peer) = tokio::select! {
             biased;
             () = connection.stopping.cancelled() => return connections,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next_with_id() => {
+                // A panic ends a connection too.
+                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                seats.remove(&task).into_iter().for_each(|seat| limit.leave(seat));
+                continue;
+            }
             accepted = accept(&listener) => accepted,
         };
-        if let Some(permit) = capped.admit() {
-            let connection = connection.clone();
-            connections.spawn(async move {
-                let _permit = permit;
-                connection.serve(stream, peer).await;
-            });
+        if let Some(seat) = limit.admit(peer.ip()) {
+            let (connection, id) = (connection.clone(), seat.id());
+            let task = connections.spawn(async move { connection.serve(stream, peer, seat).await });
+            seats.insert(task.id(), id);
         }
     }
 }

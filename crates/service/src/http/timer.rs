@@ -7,11 +7,18 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 
+use super::limit::Seat;
+
 /// hyper makes a timer for each head and drops it with the head's end. To tokio that is two turns at a lock that all
 /// connections share, and a system call where the timer is due before all others, as it is while no other connection waits
 /// for a head. That a timer which it has is due later, it is told by one atomic write.
-#[derive(Clone, Default)]
-pub(super) struct OneTimer(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
+///
+/// While it is lent, a head is awaited: that is when the connection is idle.
+#[derive(Clone)]
+pub(super) struct OneTimer {
+    slot: Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>,
+    seat: Arc<Seat>,
+}
 
 /// The timer while a head is read, after which it goes back.
 struct Lent {
@@ -20,8 +27,12 @@ struct Lent {
 }
 
 impl OneTimer {
+    pub(super) fn new(seat: Arc<Seat>) -> Self {
+        Self { slot: Arc::default(), seat }
+    }
+
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Pin<Box<tokio::time::Sleep>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,6 +49,7 @@ impl Timer for OneTimer {
             }
             None => Box::pin(tokio::time::sleep_until(deadline.into())),
         };
+        self.seat.set_idle(true);
         Box::pin(Lent { sleep: Some(sleep), home: self.clone() })
     }
 
@@ -62,6 +74,7 @@ impl Sleep for Lent {}
 impl Drop for Lent {
     fn drop(&mut self) {
         *self.home.slot() = self.sleep.take();
+        self.home.seat.set_idle(false);
     }
 }
 
@@ -73,22 +86,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_head_has_its_own_time() {
-        let timer = OneTimer::default();
+        let timer = OneTimer::new(Arc::new(Seat::new(0, false)));
         let born = timer.now();
         for _ in 0..5 {
             let head = timer.sleep(10 * SECOND);
             tokio::time::sleep(8 * SECOND).await;
             drop(head);
+            assert!(!timer.seat.is_idle());
         }
         let head = timer.sleep(10 * SECOND);
         assert!(timer.slot().is_none(), "there is one timer, and it is lent");
+        assert!(timer.seat.is_idle());
         head.await;
         assert_eq!(timer.now() - born, 50 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_was_due_is_none_for_the_next_head() {
-        let timer = OneTimer::default();
+        let timer = OneTimer::new(Arc::new(Seat::new(0, false)));
         timer.sleep(SECOND).await;
         let begun = timer.now();
         timer.sleep(10 * SECOND).await;
@@ -97,7 +112,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_at_once_are_two() {
-        let timer = OneTimer::default();
+        let timer = OneTimer::new(Arc::new(Seat::new(0, false)));
         let (long, short) = (timer.sleep(10 * SECOND), timer.sleep(SECOND));
         let begun = timer.now();
         short.await;

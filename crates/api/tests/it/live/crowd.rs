@@ -141,8 +141,8 @@ async fn a_thousand_readers_get_every_row() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut program = command(PROGRAM, &dir);
-    // The default takes a thousand.
-    program.args(["--api-addr", "127.0.0.1:0"]);
+    // The default takes a thousand, of several addresses.
+    program.args(["--api-addr", "127.0.0.1:0", "--api-connections-per-address", "1024"]);
     let api = Running::start(program).await.unwrap();
     let mut readers = JoinSet::new();
     for _ in 0..READERS {

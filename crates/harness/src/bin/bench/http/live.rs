@@ -99,7 +99,11 @@ async fn round(first: usize) -> anyhow::Result<Round> {
     for (case, everything) in CASES.into_iter().enumerate() {
         let dir = dir.path().join(case.to_string());
         std::fs::create_dir(&dir)?;
-        let more = [("API_CONNECTIONS_MAX", "2000"), ("API_LIVE_READERS_MAX", "1000")];
+        let more = [
+            ("API_CONNECTIONS_MAX", "2000"),
+            ("API_CONNECTIONS_PER_ADDRESS", "2000"),
+            ("API_LIVE_READERS_MAX", "1000"),
+        ];
         let mut api = Api::start_with(&dir, &more).await?;
         let readers = match everything {
             Some(everything) => Some(start(&mut api, &dir, everything).await?),
