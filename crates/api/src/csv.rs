@@ -28,13 +28,18 @@ fn plain(text: &str) -> String {
 /// Whoever may publish would else write formulas into the spreadsheet of whoever exports: a text that would be one, and is
 /// no number, gets an apostrophe before it, by which spreadsheets know texts. JSON and NDJSON give every text as it is.
 pub(crate) fn push_text(line: &mut String, text: &str) {
-    let guard = if text.starts_with(FORMULA_STARTS) && !is_number(text) { "'" } else { "" };
+    let guard = guard(text);
     if text.is_empty() || text.contains(['"', ',', '\r', '\n']) {
         let _ = write!(line, "\"{guard}{}\"", text.replace('"', "\"\""));
     } else {
         line.push_str(guard);
         line.push_str(text);
     }
+}
+
+/// What comes before a text that a spreadsheet would run: it is enough to see how the text begins.
+pub(crate) fn guard(text: &str) -> &'static str {
+    if text.starts_with(FORMULA_STARTS) && !is_number(text) { "'" } else { "" }
 }
 
 /// Digits with what numbers have beside them: `-1` and `+1e-7`, not `-inf`.

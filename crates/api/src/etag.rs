@@ -3,15 +3,18 @@
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+
+use crate::limits::{AnswerMemory, OutOfMemory};
 
 /// Bytes of the hash that are shown: nobody finds two answers with the same.
 const TAG_BYTES: usize = 16;
 
 /// JSON with its name.
 pub(crate) struct Tagged {
-    json: Vec<u8>,
+    json: Bytes,
     tag: String,
 }
 
@@ -20,7 +23,12 @@ impl Tagged {
     pub(crate) fn new(value: &impl Serialize, beside: &[u8]) -> Result<Self, serde_json::Error> {
         let json = serde_json::to_vec(value)?;
         let tag = tag(&json, beside);
-        Ok(Self { json, tag })
+        Ok(Self { json: json.into(), tag })
+    }
+
+    /// The same, with the memory that it takes held until the client has it.
+    pub(crate) fn held(self, memory: AnswerMemory) -> Result<Self, OutOfMemory> {
+        Ok(Self { json: memory.hold(self.json)?, tag: self.tag })
     }
 }
 

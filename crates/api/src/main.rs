@@ -1,5 +1,7 @@
 //! The program: settings → logs → runtime → what was asked for → exit code.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use ponte_api::config::{Action, Cli, Config};
@@ -12,6 +14,7 @@ use service::{Exit, Fatal, shutdown, telemetry};
 use tokio_util::task::TaskTracker;
 
 fn main() -> ExitCode {
+    allocator::set();
     launch(start)
 }
 

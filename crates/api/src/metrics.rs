@@ -203,6 +203,9 @@ impl Collector for Levels {
             self.memory.held() as u64,
         )?;
         gauge("body_memory_max", "As much may be held", bytes, self.memory.max() as u64)?;
+        let (held, max) = self.memory.answers();
+        gauge("answer_memory", "Memory that answers hold until clients have taken them", bytes, held as u64)?;
+        gauge("answer_memory_max", "As much may be held", bytes, max as u64)?;
         let (database, log) = self.reader.file_bytes();
         gauge("database", "Size of the database's file", bytes, database)?;
         gauge("wal", "Size of its write-ahead log", bytes, log)?;

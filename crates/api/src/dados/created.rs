@@ -81,37 +81,43 @@ impl Json<'_> {
         self
     }
 
-    /// A JSON string (RFC 8259 §7) with the escapes that `serde_json` writes.
+    /// A JSON string.
     fn string(&mut self, text: &str) -> &mut Self {
         self.0.reserve(text.len() + 2);
         self.0.push(b'"');
-        let mut rest = text;
-        // What comes before a byte that is escaped is copied at once; such bytes are characters of their own.
-        while let Some(at) = rest.bytes().position(|byte| matches!(byte, ..0x20 | b'"' | b'\\')) {
-            let (plain, from) = rest.split_at(at);
-            self.raw(plain).escape(from.as_bytes()[0]);
-            rest = &from[1..];
-        }
-        self.raw(rest);
+        escape_json(self.0, text);
         self.0.push(b'"');
         self
     }
+}
 
-    fn escape(&mut self, byte: u8) {
-        let short = match byte {
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            ..0x20 => {
-                self.raw(&format!("\\u{byte:04x}"));
-                return;
-            }
-            _ => byte,
-        };
-        self.0.extend_from_slice(&[b'\\', short]);
+/// What stands between the quotes of a JSON string (RFC 8259 §7), with the escapes that `serde_json` writes.
+pub(super) fn escape_json(into: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
+    // What comes before a byte that is escaped is copied at once; such bytes are characters of their own.
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, ..0x20 | b'"' | b'\\')) {
+        let (plain, from) = rest.split_at(at);
+        into.extend_from_slice(plain.as_bytes());
+        escape(into, from.as_bytes()[0]);
+        rest = &from[1..];
     }
+    into.extend_from_slice(rest.as_bytes());
+}
+
+fn escape(into: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        ..0x20 => {
+            into.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+            return;
+        }
+        _ => byte,
+    };
+    into.extend_from_slice(&[b'\\', short]);
 }
 
 #[cfg(test)]

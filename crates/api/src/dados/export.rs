@@ -4,7 +4,7 @@
 //!
 //! Each page is a short read of its own: one long read would keep the database's log from starting over. The newest row
 //! at the begin is the last one that a file has, in either order. An error on the way breaks the connection, so that
-//! nobody takes a part for the whole. A client that does not read holds one page; `service::http` gives it up.
+//! nobody takes a part for the whole. A client that does not read holds one page, or a piece of a large value; `service::http` gives it up.
 
 mod form;
 
@@ -19,9 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 pub(super) use self::form::Form;
+use super::answer::Parts;
+use super::large::LargeText;
 use super::query::Query;
 use crate::csv;
 use crate::error::Error;
+use crate::limits::Memory;
 use crate::router::App;
 use crate::store::{Filter, Reader, Selection, StoreError, Wanted};
 
@@ -54,11 +57,14 @@ impl Exports {
 /// A file on its way.
 struct Export {
     reader: Reader,
+    memory: Memory,
     /// What is left of it; none after the last page.
     rest: Option<Selection>,
     /// Rows that are wanted still; all where the client does not say.
     rows_left: Option<u64>,
     form: Form,
+    /// The last row of a page, where its value is large.
+    large: Option<Parts>,
     /// Free again when the client has the file, or goes away.
     _permit: OwnedSemaphorePermit,
 }
@@ -76,8 +82,9 @@ pub(super) async fn start(app: &App, query: Query, form: Form) -> Result<Respons
         limit: PAGE_ROWS,
         bytes_max: PAGE_BYTES_MAX,
     };
-    let reader = app.reader.clone();
-    let mut export = Export { reader, rest: Some(rest), rows_left: query.limit, form, _permit: permit };
+    let (reader, memory) = (app.reader.clone(), app.memory.clone());
+    let (rest, rows_left) = (Some(rest), query.limit);
+    let mut export = Export { reader, memory, rest, rows_left, form, large: None, _permit: permit };
     let mut first = form.head();
     first.push_str(&export.page().await?.unwrap_or_default());
     let head = [(CONTENT_TYPE, form.media_type()), (CONTENT_DISPOSITION, disposition.as_str())];
@@ -92,11 +99,11 @@ async fn next(
         return Ok(Some((text.into(), (None, export))));
     }
     loop {
-        match export.page().await {
+        match export.part().await {
             Ok(None) => return Ok(None),
             // Many rows were looked at, and none is selected.
             Ok(Some(text)) if text.is_empty() => {}
-            Ok(Some(text)) => return Ok(Some((text.into(), (None, export)))),
+            Ok(Some(text)) => return Ok(Some((text, (None, export)))),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "export broken off");
                 return Err(error);
@@ -106,7 +113,18 @@ async fn next(
 }
 
 impl Export {
-    /// The rows of the next page; none after the last.
+    /// The next part of a row with a large value, or the next page; none after the last.
+    async fn part(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if let Some(large) = &mut self.large {
+            if let part @ Some(_) = large.next().await? {
+                return Ok(part);
+            }
+            self.large = None;
+        }
+        Ok(self.page().await?.map(Bytes::from))
+    }
+
+    /// The rows of the next page but one whose value is large; none after the last.
     async fn page(&mut self) -> Result<Option<String>, StoreError> {
         let Some(mut selection) = self.rest.take() else { return Ok(None) };
         if let Some(rows) = self.rows_left {
@@ -118,7 +136,13 @@ impl Export {
             self.rest = Some(Selection { after_id: page.next_after_id, ..selection });
         }
         let mut text = String::new();
-        page.rows.iter().for_each(|row| self.form.push(&mut text, row));
+        let (rows, last) = page.rows.split_at(page.rows.len() - usize::from(page.large.is_some()));
+        rows.iter().for_each(|row| self.form.push(&mut text, row));
+        if let (Some(value), [row]) = (page.large, last) {
+            let (line, at) = self.form.around_value(row);
+            let value = LargeText::new(self.reader.clone(), self.memory.clone(), value, self.form.escape());
+            self.large = Some(Parts::new(line, at, value));
+        }
         Ok(Some(text))
     }
 }

@@ -9,8 +9,8 @@ use axum::response::Response;
 use dados::{Dado, Timestamp};
 use tokio::task::spawn_blocking;
 
-use super::export;
-use super::query::{self, Query};
+use super::query::{self, PAGE_BYTES_MAX, Query};
+use super::{answer, export};
 use crate::error::Error;
 use crate::etag::{self, Tagged};
 use crate::negotiate::{self, Format};
@@ -19,6 +19,7 @@ use crate::openapi::parameters::{Kept as IfNoneMatch, ListDados, RowId};
 use crate::openapi::responses::{BadParameters, BadSpan, Kept as Unchanged, NoRow, NotAcceptable, NotNow};
 use crate::query::NoParameters;
 use crate::router::App;
+use crate::store::{LARGE_VALUE_BYTES, Page};
 
 /// What rows come as; the first is for those who do not say.
 const FORMATS: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
@@ -42,7 +43,7 @@ const INLINE_ROWS_MAX: usize = 500;
                 (String = "application/x-ndjson", example = json!(bodies::ROWS_NDJSON)),
             ),
             headers(("Link" = String, description = "The next page of JSON, with `rel=\"next\"`; absent at the last."),
-                ("ETag" = String, description = "Names a page's content, with JSON."),
+                ("ETag" = String, description = "Names a page's content, with JSON; absent where the last row's value is large."),
                 ("Vary" = String, description = "`accept`"),
                 ("Content-Disposition" = String, description = "A file's name, with CSV and NDJSON."))),
         Unchanged,
@@ -69,21 +70,32 @@ pub(crate) async fn list(
 }
 
 async fn page(app: &App, headers: &HeaderMap, query: &Query) -> Result<Response, Error> {
-    let page = app.reader.list(&query.page()?).await?;
+    let memory = app.memory.answer(PAGE_BYTES_MAX);
+    let Page { mut rows, large, next_after_id } = app.reader.list(&query.page(memory.bytes())?).await?;
     // The same rows with another page behind them are not the same answer.
-    let next = page.next_after_id.map_or_else(Vec::new, |id| id.to_be_bytes().to_vec());
-    let (rows, next_after_id) = (page.rows, page.next_after_id);
-    let tagged = if rows.len() <= INLINE_ROWS_MAX {
-        Tagged::new(&rows, &next)
-    } else {
-        // It fails only if encoding panics, or at the very end of the program.
-        spawn_blocking(move || Tagged::new(&rows, &next)).await.map_err(|_| Error::ours())?
+    let next = next_after_id.map_or_else(Vec::new, |id| id.to_be_bytes().to_vec());
+    let mut response = match large {
+        Some(value) => {
+            if let Some(last) = rows.last_mut() {
+                answer::emptied(last);
+            }
+            answer::streamed(app, &rows, value)?
+        }
+        None if rows.len() <= INLINE_ROWS_MAX => etag::answer(headers, tagged(&rows, &next)?.held(memory)?),
+        None => {
+            // It fails only if encoding panics, or at the very end of the program.
+            let tagged = spawn_blocking(move || tagged(&rows, &next)).await.map_err(|_| Error::ours())??;
+            etag::answer(headers, tagged.held(memory)?)
+        }
     };
-    let mut response = etag::answer(headers, tagged.map_err(|_| Error::ours())?);
     if let Some(link) = next_after_id.and_then(|id| query.next_link(id).parse().ok()) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
+}
+
+fn tagged(rows: &[Dado], next: &[u8]) -> Result<Tagged, Error> {
+    Tagged::new(&rows, next).map_err(|_| Error::ours())
 }
 
 /// Read one row
@@ -95,7 +107,7 @@ async fn page(app: &App, headers: &HeaderMap, query: &Query) -> Result<Response,
     params(RowId, IfNoneMatch),
     responses(
         (status = 200, description = "The row", body = Dado,
-            headers(("ETag" = String, description = "Names the row's content.")), example = json!(bodies::row())),
+            headers(("ETag" = String, description = "Names the row's content; absent where its value is large.")), example = json!(bodies::row())),
         Unchanged,
         NoRow,
         NotNow,
@@ -108,7 +120,12 @@ pub(crate) async fn one(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let id: i64 = id.parse().map_err(|_| Error::bad_id())?;
-    let row = app.reader.get(id).await?.ok_or_else(|| Error::no_row(id))?;
+    let (mut row, large) = app.reader.get(id).await?.ok_or_else(|| Error::no_row(id))?;
+    if let Some(value) = large {
+        answer::emptied(&mut row);
+        return answer::streamed(&app, &row, value);
+    }
     let tagged = Tagged::new(&row, &[]).map_err(|_| Error::ours())?;
-    Ok(etag::answer(&headers, tagged))
+    let memory = app.memory.answer(LARGE_VALUE_BYTES);
+    Ok(etag::answer(&headers, tagged.held(memory)?))
 }

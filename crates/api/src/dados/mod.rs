@@ -9,12 +9,15 @@
 //! - [`get`]: the handlers of `GET`
 //! - [`query`]: what the query string of `GET /dados` may say
 //! - [`export`]: the whole selection as a file
+//! - [`large`]: a value that is too large for memory, a piece at a time; [`answer`]: what stands around it
 
+mod answer;
 pub(crate) mod body;
 pub(crate) mod created;
 pub(crate) mod export;
 pub(crate) mod fault;
 pub(crate) mod get;
+mod large;
 pub(crate) mod marks;
 pub(crate) mod parse;
 pub(crate) mod post;

@@ -171,6 +171,16 @@ fn is_valid(novo: &NovoDado<'_>) -> bool {
         && (novo.formato.is_none() || is_base64(&novo.valor.0))
 }
 
+/// A value of a form; none where it is not UTF-8. A large one is not copied, unless it has something to decode.
+fn decode(value: &str) -> Option<Cow<'_, str>> {
+    if !value.contains('+') {
+        return percent_decode_str(value).decode_utf8().ok();
+    }
+    let spaced = value.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?.into_owned();
+    Some(decoded.into())
+}
+
 /// Reads `valor=23.5&topico=casa%2Fsala`; here a `+` is a space.
 fn read_form(text: &str) -> Result<NovoDado<'_>, Fault> {
     let wrong = |kind, field: &str, detail: &str| Fault { field: Some(field.to_owned()), ..Fault::new(kind, detail) };
@@ -186,9 +196,7 @@ fn read_form(text: &str) -> Result<NovoDado<'_>, Fault> {
         if field.is_some() {
             return Err(wrong(Kind::Content, name, "this field is given twice"));
         }
-        let spaced = value.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8();
-        *field = Some(decoded.map_err(|_| wrong(Kind::Syntax, name, "this field is not UTF-8"))?.into_owned());
+        *field = Some(decode(value).ok_or_else(|| wrong(Kind::Syntax, name, "this field is not UTF-8"))?);
     }
     let valor = valor.ok_or_else(|| wrong(Kind::Content, "valor", "valor is missing"))?;
     if let Some(Err(error)) = topico.as_deref().map(topic::check_name) {
@@ -197,13 +205,5 @@ fn read_form(text: &str) -> Result<NovoDado<'_>, Fault> {
     let timestamp = timestamp
         .map(|text| text.parse::<Timestamp>().map_err(|error| wrong(Kind::Content, "timestamp", &error.to_string())))
         .transpose()?;
-    Ok(NovoDado {
-        valor: Valor(Cow::Owned(valor)),
-        topico: topico.map(Cow::Owned),
-        timestamp,
-        qos: None,
-        retido: None,
-        dup: None,
-        formato: None,
-    })
+    Ok(NovoDado { valor: Valor(valor), topico, timestamp, qos: None, retido: None, dup: None, formato: None })
 }

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dados::{Inseridos, Timestamp};
 
+use super::answer;
 use super::body::{self, BodyError, Form};
 use super::created::{created, emptied, json};
 use super::fault::Fault;
@@ -21,7 +22,7 @@ use crate::openapi::parameters;
 use crate::openapi::responses::{BadRows, NotStored};
 use crate::query::NoParameters;
 use crate::router::App;
-use crate::store::{Batch, Failure, Outcome, Row};
+use crate::store::{Batch, Failure, LARGE_VALUE_BYTES, Outcome, Row};
 
 /// Where its route is.
 pub(crate) const PATH: &str = "/dados";
@@ -95,13 +96,19 @@ async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, bod
     if form == Form::Urlencoded && matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) {
         return Err(BodyError::LooksLikeJson.into());
     }
+    let parsing = app.memory.parsing(body.len()).await;
     let Parsed { rows, is_single } = parse_off_thread(form, body.clone()).await??;
     held.grow(rows.len() * Row::BYTES)?;
     let origin = marks.origin(form, &body, is_single)?;
-    drop(body);
+    drop((body, parsing));
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
     match (single, outcome) {
+        // The answer of a large row waits for a client that may not take it: it is read again as it goes.
+        (Some(row), Outcome::Stored { first_id, .. }) if row.valor.len() > LARGE_VALUE_BYTES => {
+            drop(row);
+            Box::pin(stored(&app, headers, first_id)).await
+        }
         (Some(row), Outcome::Stored { first_id, .. }) => {
             let id = first_id.to_string();
             Ok(created(headers, &id, json(&id, &row)))
@@ -122,9 +129,19 @@ async fn parse_off_thread(form: Form, body: Bytes) -> Result<Result<Parsed, Faul
 }
 
 async fn replayed(app: &App, headers: HeaderMap, first_id: i64) -> Result<Response, Error> {
-    let stored = app.reader.get(first_id).await?.ok_or_else(Error::replay_gone)?;
-    let json = serde_json::to_vec(&stored).map_err(|_| Failure::Unexpected)?;
-    Ok(([(REPLAYED, "true")], created(headers, &stored.id.to_string(), json)).into_response())
+    Ok(([(REPLAYED, "true")], stored(app, headers, first_id).await?).into_response())
+}
+
+/// `201` with a row as the database has it.
+async fn stored(app: &App, headers: HeaderMap, id: i64) -> Result<Response, Error> {
+    let (mut row, large) = app.reader.get(id).await?.ok_or_else(Error::replay_gone)?;
+    let Some(value) = large else {
+        let json = serde_json::to_vec(&row).map_err(|_| Failure::Unexpected)?;
+        return Ok(created(headers, &row.id.to_string(), json));
+    };
+    answer::emptied(&mut row);
+    let created = created(headers, &row.id.to_string(), Vec::new());
+    Ok((created.into_parts().0, answer::streamed(app, &row, value)?.into_body()).into_response())
 }
 
 fn answer_many(outcome: Outcome) -> Result<Response, Error> {

@@ -10,8 +10,8 @@ use crate::store::{Filter, Order, Selection, Wanted};
 pub(crate) const LIMIT_DEFAULT: u32 = 100;
 /// Rows of a page at most; a file has as many as are wanted.
 pub(crate) const LIMIT_MAX: u32 = 10_000;
-/// Text of a page; it ends with the row that goes beyond.
-const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Text of a page at most; it ends with the row that goes beyond, or whose value is large.
+pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +90,8 @@ fn limit_expected() -> String {
 }
 
 impl Query {
-    /// The rows of a page.
-    pub(super) fn page(&self) -> Result<Selection, BadParameter> {
+    /// The rows of a page, which has so many bytes of text at most.
+    pub(super) fn page(&self, bytes_max: usize) -> Result<Selection, BadParameter> {
         let limit = match self.limit {
             None => LIMIT_DEFAULT,
             Some(limit) => u32::try_from(limit)
@@ -105,7 +105,7 @@ impl Query {
             after_id: self.after_id,
             newest_id: None,
             limit,
-            bytes_max: PAGE_BYTES_MAX,
+            bytes_max,
         })
     }
 

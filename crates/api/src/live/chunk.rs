@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use dados::{Dado, topic};
+use dados::topic;
 
 use super::event;
-use crate::store::{Row, Wanted};
+use crate::store::{LARGE_VALUE_BYTES, Page, Row, Wanted};
 
 /// What a reader of few topics is given at once: as much of it is copied for each.
 const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -116,9 +116,14 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// One that has just been stored.
+    /// One that has just been stored. Of a large value followers are told that they do not get it: `GET /dados/{id}` has
+    /// it, a piece at a time.
     pub(super) fn fresh(&mut self, id: i64, row: Row) {
-        event::fresh_row(&mut self.text, id, &row);
+        if row.valor.len() > LARGE_VALUE_BYTES {
+            self.text.extend_from_slice(&event::missed(id, id));
+        } else {
+            event::fresh_row(&mut self.text, id, &row);
+        }
         self.push(id, row.topico);
     }
 
@@ -135,10 +140,14 @@ impl Encoded {
 }
 
 impl Chunk {
-    pub(super) fn new((after, last): (i64, i64), rows: Vec<Dado>, held: &Held) -> serde_json::Result<Self> {
+    pub(super) fn new((after, last): (i64, i64), page: Page, held: &Held) -> serde_json::Result<Self> {
         let mut encoded = Encoded::default();
-        for dado in rows {
-            event::row(&mut encoded.text, &dado)?;
+        for dado in page.rows {
+            if page.large.is_some_and(|large| large.id == dado.id) {
+                encoded.text.extend_from_slice(&event::missed(dado.id, dado.id));
+            } else {
+                event::row(&mut encoded.text, &dado)?;
+            }
             encoded.push(dado.id, dado.topico.map(Into::into));
         }
         Ok(encoded.chunk((after, last), held))
@@ -238,7 +247,10 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use dados::Dado;
+
     use super::*;
+    use crate::store::LargeValue;
 
     fn dado(id: i64, topico: Option<&str>, valor: &str) -> Dado {
         let (topico, valor) = (topico.map(str::to_owned), Some(valor.to_owned()));
@@ -249,7 +261,7 @@ mod tests {
         let topics = [Some("a"), None, Some("b"), Some("a"), Some("a/b"), Some(""), Some("$s")];
         // Ids that are gone are no rows.
         let rows = topics.iter().zip([11, 12, 15, 16, 18, 19, 20]).map(|(topico, id)| dado(id, *topico, valor));
-        Chunk::new((10, 30), rows.collect(), held).unwrap()
+        Chunk::new((10, 30), Page { rows: rows.collect(), large: None, next_after_id: None }, held).unwrap()
     }
 
     fn ids(text: &[u8]) -> Vec<i64> {
@@ -277,6 +289,26 @@ mod tests {
             let frame = chunk.frame(&topics, after);
             assert_eq!((ids(&frame.text), frame.rows), (wanted.to_vec(), wanted.len() as u64), "{topics:?} {after}");
             assert_eq!(frame.last, 30);
+        }
+    }
+
+    #[test]
+    fn of_a_large_value_only_its_id_is_told() {
+        let rows = vec![dado(1, Some("a"), "x"), Dado { valor: None, ..dado(2, Some("b"), "") }];
+        let large = Some(LargeValue { id: 2, bytes: LARGE_VALUE_BYTES + 1 });
+        let read = Chunk::new((0, 2), Page { rows, large, next_after_id: None }, &Held::default()).unwrap();
+        let mut encoded = Encoded::default();
+        for (id, topico, bytes) in [(1, "a", LARGE_VALUE_BYTES), (2, "b", LARGE_VALUE_BYTES + 1)] {
+            let (valor, timestamp, topico) =
+                ("x".repeat(bytes).into(), "2026-11-23 03:21:45.678".into(), topico.into());
+            let row = Row { valor, timestamp, topico: Some(topico), qos: None, retido: None, dup: None, formato: None };
+            encoded.fresh(id, row);
+        }
+        for chunk in [read, encoded.chunk((0, 2), &Held::default())] {
+            let of = |topico: &str| chunk.frame(&Topics::Exactly(topico.into()), 0).text;
+            assert_eq!(of("b"), "id: 2\nevent: perdidos\ndata: {\"de\":2,\"ate\":2}\n\n");
+            assert!(of("a").starts_with(b"id: 1\ndata: {"));
+            assert_eq!(ids(&chunk.frame(&Topics::All, 0).text), [1, 2]);
         }
     }
 

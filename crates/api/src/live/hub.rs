@@ -26,10 +26,7 @@ const RING: Bounds = Bounds { bytes_max: 8 << 20, lag_rows_max: 32_768 };
 const CHUNK_ROWS_MAX: u32 = 8_192;
 /// Rows that are encoded before other tasks have their turn.
 const TURN_ROWS: i64 = 256;
-/// What may be in memory at once, with what slow readers hold; beyond it nothing is read until they took it or are
-/// given up.
-const HELD_BYTES_MAX: usize = 64 << 20;
-/// How often that is looked at, and how long to rest after a failed read.
+/// How often it is looked at whether slow readers have taken what they hold, and how long to rest after a failed read.
 const HELD_INTERVAL: Duration = Duration::from_millis(50);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -73,6 +70,7 @@ pub(super) struct Hub {
     /// Bytes that readers have taken.
     delivered: AtomicU64,
     readers_max: usize,
+    held_bytes_max: usize,
     pub(super) heartbeat: Duration,
     pub(super) deliveries: Deliveries,
     pub(super) closing: CancellationToken,
@@ -90,6 +88,9 @@ pub(crate) struct Limits {
     pub(crate) readers_max: usize,
     /// Connections to the database that read.
     pub(crate) database_readers: u32,
+    /// What may be in memory at once, with what slow readers hold; beyond it nothing is read until they took it or are
+    /// given up.
+    pub(crate) held_bytes_max: usize,
     /// How long a reader hears nothing.
     pub(crate) heartbeat: Duration,
 }
@@ -113,6 +114,7 @@ impl Live {
             held: Held::default(),
             delivered: AtomicU64::new(0),
             readers_max: limits.readers_max,
+            held_bytes_max: limits.held_bytes_max,
             heartbeat: limits.heartbeat,
             deliveries,
             closing,
@@ -272,7 +274,7 @@ impl Hub {
 
     /// Waits until what is held leaves room for more.
     async fn room(&self) {
-        while self.held.bytes() > HELD_BYTES_MAX {
+        while self.held.bytes() > self.held_bytes_max {
             sleep(HELD_INTERVAL).await;
         }
     }
@@ -314,6 +316,6 @@ impl Hub {
         };
         let page = self.store.list(&selection).await?;
         let last = page.next_after_id.unwrap_or(until);
-        Ok(Arc::new(Chunk::new((after, last), page.rows, &self.held)?))
+        Ok(Arc::new(Chunk::new((after, last), page, &self.held)?))
     }
 }

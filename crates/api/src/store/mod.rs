@@ -22,7 +22,7 @@ use service::{Exit, Fatal};
 use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
-pub(crate) use selection::{Filter, Order, Page, Selection, Span};
+pub(crate) use selection::{Filter, LARGE_VALUE_BYTES, LargeValue, Order, Page, Selection, Span};
 pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
@@ -101,6 +101,8 @@ pub(crate) struct TopicSelection {
     pub(crate) after: Option<String>,
     /// At most so many.
     pub(crate) limit: u32,
+    /// Text of the topics and their fields; the topic that goes beyond is the last.
+    pub(crate) bytes_max: usize,
 }
 
 /// Which topics are wanted.
@@ -166,6 +168,9 @@ pub(crate) enum StoreError {
     /// A read took longer than it may.
     #[error("the read took too long")]
     Slow,
+    /// A row was changed or deleted while it was read in pieces.
+    #[error("the row was changed while it was read")]
+    Changed,
     /// Anything else: a bug.
     #[error("unexpected database error")]
     Unexpected(#[source] sqlx::Error),
@@ -196,7 +201,7 @@ impl StoreError {
     pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Full(_) => Failure::Full,
-            Self::Busy(_) | Self::Slow => Failure::Busy,
+            Self::Busy(_) | Self::Slow | Self::Changed => Failure::Busy,
             Self::Disk(_) => Failure::Disk,
             Self::Unexpected(_) => Failure::Unexpected,
         }

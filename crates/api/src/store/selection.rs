@@ -15,9 +15,22 @@ pub(crate) struct Selection {
     pub(crate) newest_id: Option<i64>,
     /// At most so many.
     pub(crate) limit: u32,
-    /// Text of the rows; the one that goes beyond is the last.
+    /// Text of the rows; the one that goes beyond is the last. So is a row whose value is a [`LargeValue`].
     pub(crate) bytes_max: usize,
 }
+
+/// A value of more than [`LARGE_VALUE_BYTES`], which is left in the database: its row is read without it, and
+/// `Reader::piece` reads it a piece at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LargeValue {
+    /// Its row.
+    pub(crate) id: i64,
+    pub(crate) bytes: usize,
+}
+
+/// The largest value that is read with its row. SQLite, the driver, the row and its JSON have a copy each, and the driver
+/// reads some rows ahead.
+pub(crate) const LARGE_VALUE_BYTES: usize = 256 << 10;
 
 /// What the rows have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +53,8 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) rows: Vec<Dado>,
+    /// The value of the last row, where it is large.
+    pub(crate) large: Option<LargeValue>,
     /// The `after_id` of the page that comes next; none where nothing more is selected. Where the rows that were looked at
     /// have cost as much as a page may, it comes before the page is full.
     pub(crate) next_after_id: Option<i64>,

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::header::LINK;
+use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::response::{IntoResponse, Response};
 use dados::Topico;
 
@@ -31,10 +30,14 @@ use crate::router::App;
     )
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>, RawQuery(text): RawQuery) -> Result<Response, Error> {
-    let selection = query::parse(text.as_deref().unwrap_or_default())?;
+    let mut selection = query::parse(text.as_deref().unwrap_or_default())?;
+    let memory = app.memory.answer(selection.bytes_max);
+    selection.bytes_max = memory.bytes();
     let page = app.reader.topics(&selection).await?;
-    match &page.next_after {
-        Some(last) => Ok(([(LINK, query::next_link(&selection, last))], Json(&page.topics)).into_response()),
-        None => Ok(Json(&page.topics).into_response()),
+    let json = serde_json::to_vec(&page.topics).map_err(|_| Error::ours())?;
+    let mut response = ([(CONTENT_TYPE, "application/json")], memory.hold(json.into())?).into_response();
+    if let Some(link) = page.next_after.and_then(|last| query::next_link(&selection, &last).parse().ok()) {
+        response.headers_mut().insert(LINK, link);
     }
+    Ok(response)
 }

@@ -8,6 +8,9 @@ pub(crate) const LIMIT_DEFAULT: u32 = 100;
 /// Topics of a page at most.
 pub(crate) const LIMIT_MAX: u32 = 1_000;
 
+/// Text of a page at most; it ends with the topic that goes beyond.
+pub(crate) const PAGE_BYTES_MAX: usize = 1 << 20;
+
 /// Reads the query string.
 pub(super) fn parse(query: &str) -> Result<TopicSelection, BadParameter> {
     let (mut wanted, mut limit, mut after) = (None, None, None);
@@ -21,7 +24,8 @@ pub(super) fn parse(query: &str) -> Result<TopicSelection, BadParameter> {
             _ => return Err(pair.bad("unknown parameter; there are topico, limite and cursor")),
         }
     }
-    Ok(TopicSelection { wanted: wanted.unwrap_or(Wanted::All), after, limit: limit.unwrap_or(LIMIT_DEFAULT) })
+    let (wanted, limit) = (wanted.unwrap_or(Wanted::All), limit.unwrap_or(LIMIT_DEFAULT));
+    Ok(TopicSelection { wanted, after, limit, bytes_max: PAGE_BYTES_MAX })
 }
 
 /// A name, a filter with wildcards, or nothing: the messages without a topic.
@@ -44,7 +48,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        assert_eq!(parse(""), Ok(TopicSelection { wanted: Wanted::All, after: None, limit: 100 }));
+        let all = TopicSelection { wanted: Wanted::All, after: None, limit: 100, bytes_max: PAGE_BYTES_MAX };
+        assert_eq!(parse(""), Ok(all));
         // The messages without a topic come first: a page may end with them.
         assert_eq!(parse("cursor=").unwrap().after.as_deref(), Some(""));
     }

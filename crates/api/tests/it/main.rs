@@ -12,9 +12,12 @@ mod disk;
 mod export;
 mod get;
 mod idempotency;
+mod large;
 mod ledger;
 mod limits;
 mod live;
+#[cfg(target_os = "linux")] // it reads a process's memory from /proc
+mod memory;
 mod metrics;
 mod openapi;
 mod page;
@@ -106,6 +109,12 @@ impl App {
     /// All rows, newest first.
     async fn rows(&self) -> Vec<Dado> {
         self.get("/dados?limite=10000").send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The newest row's id, which counts the rows of a new database; 0 where there is none.
+    async fn newest_id(&self) -> i64 {
+        let newest: Vec<Dado> = self.get("/dados?limite=1").send().await.unwrap().json().await.unwrap();
+        newest.first().map_or(0, |row| row.id)
     }
 
     /// Stops it as SIGTERM does and leaves its directory.

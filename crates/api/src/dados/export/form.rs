@@ -5,6 +5,8 @@ use std::fmt::{Display, Write as _};
 use dados::Dado;
 
 use crate::csv::{self, LINE_END};
+use crate::dados::answer;
+use crate::dados::large::Escape;
 
 /// What a file is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,31 @@ impl Form {
         }
     }
 
+    /// How a large value is written.
+    pub(super) fn escape(self) -> Escape {
+        match self {
+            Self::Csv => Escape::Csv,
+            Self::Ndjson => Escape::Json,
+        }
+    }
+
+    /// A row without its value, and where in the text that is to stand: between quotes.
+    pub(super) fn around_value(self, row: &Dado) -> (String, usize) {
+        let mut text = String::new();
+        if self == Self::Csv {
+            push_csv_before_value(&mut text, row);
+            text.push_str(",\"\"");
+            let at = text.len() - 1;
+            push_csv_after_value(&mut text, row);
+            return (text, at);
+        }
+        let mut row = row.clone();
+        answer::emptied(&mut row);
+        self.push(&mut text, &row);
+        let at = answer::place_in_json(&text).unwrap_or_default();
+        (text, at)
+    }
+
     /// Adds a row.
     pub(super) fn push(self, text: &mut String, row: &Dado) {
         match self {
@@ -50,11 +77,19 @@ impl Form {
 }
 
 fn push_csv(line: &mut String, row: &Dado) {
-    let Dado { id, topico, valor, timestamp, qos, retido, dup, formato } = row;
+    push_csv_before_value(line, row);
+    push_field(line, row.valor.as_deref());
+    push_csv_after_value(line, row);
+}
+
+fn push_csv_before_value(line: &mut String, Dado { id, topico, .. }: &Dado) {
     let _ = write!(line, "{id}");
-    for text in [topico, valor, timestamp] {
-        push_field(line, text.as_deref());
-    }
+    push_field(line, topico.as_deref());
+}
+
+fn push_csv_after_value(line: &mut String, row: &Dado) {
+    let Dado { timestamp, qos, retido, dup, formato, .. } = row;
+    push_field(line, timestamp.as_deref());
     push_plain(line, qos.as_ref());
     push_plain(line, retido.as_ref());
     push_plain(line, dup.as_ref());
@@ -106,6 +141,15 @@ mod tests {
         assert_eq!(serde_json::from_str::<Dado>(&json).unwrap(), row);
         row = Dado { topico: None, valor: None, timestamp: None, qos: None, retido: None, dup: None, ..row };
         assert_eq!(text(Form::Csv, &row), format!("{head}7,,,,,,,\r\n"));
+        for form in [Form::Csv, Form::Ndjson] {
+            let (mut line, at) = form.around_value(&row);
+            line.insert_str(at, "a\"\",b");
+            let whole = Dado { valor: Some("a\",b".to_owned()), ..row.clone() };
+            match form {
+                Form::Csv => assert_eq!(line, text(form, &whole).strip_prefix(head).unwrap()),
+                Form::Ndjson => assert_eq!(line.replace("\"\",b", "\\\",b"), text(form, &whole)),
+            }
+        }
         row.valor = Some(String::new());
         row.formato = Some("base64".to_owned());
         assert_eq!(text(Form::Csv, &row), format!("{head}7,,\"\",,,,,base64\r\n"));

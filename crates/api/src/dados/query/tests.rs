@@ -18,7 +18,7 @@ fn what_is_not_said_has_a_default() {
     let query = read("").unwrap();
     let filter = Filter { topics: Wanted::All, from: None, until: None };
     assert_eq!(query, Query { filter, order: Order::Descending, after_id: None, limit: None, format: None });
-    assert_eq!(query.page().unwrap().limit, 100);
+    assert_eq!(query.page(PAGE_BYTES_MAX).unwrap().limit, 100);
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn a_time_before_now_is_the_same_on_every_page() {
 fn a_page_is_limited_and_a_file_is_not() {
     for (limit, is_page) in [("1", true), ("10000", true), ("10001", false), ("18446744073709551615", false)] {
         let query = read(&format!("limite={limit}")).unwrap();
-        assert_eq!(query.page().is_ok(), is_page, "{limit}");
+        assert_eq!(query.page(PAGE_BYTES_MAX).is_ok(), is_page, "{limit}");
         assert_eq!(query.limit, limit.parse().ok());
     }
-    assert_eq!(read("limite=10001").unwrap().page().unwrap_err().name, "limite");
+    assert_eq!(read("limite=10001").unwrap().page(PAGE_BYTES_MAX).unwrap_err().name, "limite");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::live::chunk::{Held, Topics};
+use crate::store::Page;
 
 /// Some thirty rows, and a few more.
 const BOUNDS: Bounds = Bounds { bytes_max: 3_000, lag_rows_max: 40 };
@@ -104,7 +105,7 @@ impl World {
             })
             .collect();
         let last = if rows.len() == rows_max { rows.last().map_or(until, |row| row.id) } else { until };
-        Arc::new(Chunk::new((after, last), rows, &self.held).unwrap())
+        Arc::new(Chunk::new((after, last), Page { rows, large: None, next_after_id: None }, &self.held).unwrap())
     }
 
     fn commit(&mut self, rows: i64, gap: i64, is_large: bool) {

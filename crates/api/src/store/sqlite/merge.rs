@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::by_time::TIME;
 use super::by_topic;
-use super::read::COLUMNS;
+use super::read::columns;
 use super::selection::{End, LOOK_WORK, STATEMENT_WORK, Walk};
 use crate::store::{Order, Span};
 
@@ -113,7 +113,10 @@ impl<'t> Merge<'t> {
 /// The rows of these ids that are of the time, in the order of the ids.
 fn text(bounds: bool) -> String {
     let time = if bounds { format!(" where {TIME} between ?2 and ?3") } else { String::new() };
-    format!("select dados.id, {COLUMNS} from json_each(?1) as wanted cross join dados on dados.id = wanted.value{time}")
+    format!(
+        "select dados.id, {} from json_each(?1) as wanted cross join dados on dados.id = wanted.value{time}",
+        columns()
+    )
 }
 
 /// Takes the rows of these ids; false where the page is full before the last.

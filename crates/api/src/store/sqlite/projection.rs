@@ -8,11 +8,14 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::read::{Reader, bounded};
 use super::write::Writer;
 use super::{rebuild, step};
-use crate::store::StoreError;
 use crate::store::projection::{Ahead, Generation, Message, Position, Projected, Step};
+use crate::store::{LARGE_VALUE_BYTES, StoreError};
 
 /// Text of the messages of a step, about.
 const STEP_BYTES_MAX: usize = 4 << 20;
+
+/// What is read of a large value, as if that were all: enough for the first characters of a text, and no JSON.
+const LARGE_HEAD_BYTES: usize = 8 << 10;
 
 /// The cursor of what is read, and the prefix of the tables that are made anew and of their cursor.
 pub(super) const CURRENT: &str = "leituras";
@@ -34,10 +37,15 @@ impl Reader {
             Some(ahead) => (ahead.until_id, -1, usize::MAX),
             None => (last_id, rows_max as i64, STEP_BYTES_MAX),
         };
-        let sql = "select id, cast(cast(topico as text) as blob), cast(cast(valor as text) as blob),
-                       cast(cast(timestamp as text) as blob), cast(cast(formato as text) as blob)
-                   from dados where id > ? and id <= ? order by id limit ?";
-        let mut selected = sqlx::query(sql).bind(beyond.last_id).bind(last_id).bind(rows_max).fetch(&self.pool);
+        let sql = format!(
+            "select id, cast(cast(topico as text) as blob),
+                 case when octet_length(valor) > {LARGE_VALUE_BYTES}
+                     then substr(cast(valor as blob), 1, {LARGE_HEAD_BYTES}) else cast(cast(valor as text) as blob) end,
+                 cast(cast(timestamp as text) as blob), cast(cast(formato as text) as blob)
+             from dados where id > ? and id <= ? order by id limit ?"
+        );
+        let mut selected =
+            sqlx::query(AssertSqlSafe(sql)).bind(beyond.last_id).bind(last_id).bind(rows_max).fetch(&self.pool);
         let read = async {
             let (mut messages, mut bytes) = (Vec::new(), 0);
             while let Some(row) = selected.try_next().await? {

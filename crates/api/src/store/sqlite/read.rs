@@ -8,29 +8,39 @@ use dados::{Dado, timestamp};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
+use tokio::sync::Semaphore;
 
 use super::{beside, selection, store_error};
-use crate::store::{Page, Selection, StoreError};
+use crate::store::{LARGE_VALUE_BYTES, LargeValue, Page, Selection, StoreError};
 
 /// How long a read may wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read may take in all.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Text of a page; it ends with the row that goes beyond.
-pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Rows that the driver reads ahead of us: with [`LARGE_VALUE_BYTES`] each, what a connection may hold.
+const ROWS_AHEAD: usize = 16;
+/// Pieces that are read of large values at the same time: SQLite has the whole value in memory for each.
+const PIECES_AT_ONCE: usize = 1;
 
 /// What `dado` reads after the id. Other programs may have written any type into any column, bytes that are no UTF-8
-/// included: the casts leave nothing to chance.
-pub(super) const COLUMNS: &str = "cast(cast(topico as text) as blob), cast(cast(valor as text) as blob),
-    cast(cast(timestamp as text) as blob), cast(qos as integer), cast(retido as integer), cast(dup as integer),
-    cast(cast(formato as text) as blob)";
+/// included: the casts leave nothing to chance. The length of a value is known without reading it.
+pub(super) fn columns() -> String {
+    format!(
+        "cast(cast(topico as text) as blob),
+         case when octet_length(valor) <= {LARGE_VALUE_BYTES} then cast(cast(valor as text) as blob) end,
+         cast(cast(timestamp as text) as blob), cast(qos as integer), cast(retido as integer), cast(dup as integer),
+         cast(cast(formato as text) as blob), octet_length(valor)"
+    )
+}
 
 /// Reads committed rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(super) pool: SqlitePool,
     files: Arc<Files>,
+    /// Turns to read a piece of a large value.
+    pieces: Arc<Semaphore>,
 }
 
 /// Where the database is on the disk.
@@ -57,9 +67,9 @@ impl Reader {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options.read_only(true))
+            .connect_with(options.read_only(true).row_buffer_size(ROWS_AHEAD))
             .await?;
-        Ok(Self { pool, files })
+        Ok(Self { pool, files, pieces: Arc::new(Semaphore::new(PIECES_AT_ONCE)) })
     }
 
     /// Sizes of the database's file and of its write-ahead log.
@@ -68,11 +78,21 @@ impl Reader {
         (bytes(&self.files.database), bytes(&self.files.log))
     }
 
-    /// One row.
-    pub(crate) async fn get(&self, id: i64) -> Result<Option<Dado>, StoreError> {
-        let query = sqlx::query(AssertSqlSafe(format!("select id, {COLUMNS} from dados where id = ?"))).bind(id);
+    /// One row; without its value, where that is large.
+    pub(crate) async fn get(&self, id: i64) -> Result<Option<(Dado, Option<LargeValue>)>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(format!("select id, {} from dados where id = ?", columns()))).bind(id);
         let row = bounded(query.fetch_optional(&self.pool)).await?;
         row.as_ref().map(dado).transpose().map_err(store_error)
+    }
+
+    /// Bytes of a large value from an offset on, as many as are wanted or as it has. Fails where the row is gone.
+    pub(crate) async fn piece(&self, id: i64, offset: usize, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        // It is never closed.
+        let _turn = self.pieces.acquire().await.ok();
+        let sql = "select substr(cast(valor as blob), ?, ?) from dados where id = ?";
+        let query = sqlx::query_scalar(sql).bind(offset as i64 + 1).bind(bytes_max as i64).bind(id);
+        let piece: Option<Vec<u8>> = bounded(query.fetch_one(&self.pool)).await?;
+        Ok(piece.unwrap_or_default())
     }
 
     /// The selected rows, up to the selection's limits or what a page may cost.
@@ -114,12 +134,15 @@ pub(super) fn text(row: &SqliteRow, column: usize) -> Result<Option<String>, sql
     }))
 }
 
-pub(super) fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
+/// A row, and its value apart where that is large.
+pub(super) fn dado(row: &SqliteRow) -> Result<(Dado, Option<LargeValue>), sqlx::Error> {
     let flag = |column: usize| -> Result<Option<bool>, sqlx::Error> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(|number| number != 0))
     };
-    Ok(Dado {
-        id: row.try_get(0)?,
+    let (id, bytes) = (row.try_get(0)?, row.try_get::<Option<i64>, _>(8)?);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > LARGE_VALUE_BYTES);
+    let dado = Dado {
+        id,
         topico: text(row, 1)?,
         valor: text(row, 2)?,
         timestamp: text(row, 3)?.map(|stored| timestamp::sql_to_wire(&stored)),
@@ -127,7 +150,8 @@ pub(super) fn dado(row: &SqliteRow) -> Result<Dado, sqlx::Error> {
         retido: flag(5)?,
         dup: flag(6)?,
         formato: text(row, 7)?,
-    })
+    };
+    Ok((dado, bytes.map(|bytes| LargeValue { id, bytes })))
 }
 
 #[cfg(test)]
@@ -144,9 +168,9 @@ mod tests {
             .execute(&mut conn)
             .await
             .unwrap();
-        let sql = format!("select id, {COLUMNS} from dados order by id");
+        let sql = format!("select id, {} from dados order by id", columns());
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
-        let rows: Vec<Dado> = rows.iter().map(|row| dado(row).unwrap()).collect();
+        let rows: Vec<Dado> = rows.iter().map(|row| dado(row).unwrap().0).collect();
         assert_eq!(
             (&rows[0].valor, &rows[0].timestamp, rows[0].qos, rows[0].dup),
             (&None, &None, Some(0), Some(false))

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 
 use super::by_time::TIME;
-use super::read::COLUMNS;
+use super::read::columns;
 use super::selection::{End, Walk, direction};
 use crate::store::{Order, Span, Wanted};
 
@@ -96,7 +96,8 @@ fn text(topics: &Wanted, bounds: bool, order: Order) -> String {
     };
     let time = if bounds { format!(" and {TIME} between ? and ?") } else { String::new() };
     let direction = direction(order);
-    format!("select id, {COLUMNS} from dados where id between ? and ?{topic}{time} order by id {direction}")
+    let columns = columns();
+    format!("select id, {columns} from dados where id between ? and ?{topic}{time} order by id {direction}")
 }
 
 /// A pattern of SQLite that has all topics of a filter, and others whose levels are other ones.

@@ -13,7 +13,7 @@ use super::follow::{self, Progress};
 use super::merge::Merge;
 use super::read::{dado, text};
 use super::{by_topic, scan};
-use crate::store::{Order, Page, Selection, Span, Wanted};
+use crate::store::{LargeValue, Order, Page, Selection, Span, Wanted};
 
 /// What a page may cost beside its rows, in rows that are looked at one by one: some milliseconds. Here and beside it,
 /// tests have smaller numbers, so that few rows come to the limits.
@@ -51,6 +51,8 @@ pub(super) struct Walk<'s> {
     pub(super) between: Option<Between>,
     rows: Vec<Dado>,
     bytes: usize,
+    /// The value of the last row, where it is large.
+    large: Option<LargeValue>,
     work_left: u64,
     /// The topics of the filter that the index has, once they are known.
     topics: Option<Known>,
@@ -78,7 +80,7 @@ impl<'s> Walk<'s> {
     fn new(selection: &'s Selection) -> Self {
         let work_left = WORK_MAX + u64::from(selection.limit) * WORK_PER_ROW;
         let between = Between::new(&selection.filter);
-        Self { selection, between, rows: Vec::new(), bytes: 0, work_left, topics: None }
+        Self { selection, between, rows: Vec::new(), bytes: 0, large: None, work_left, topics: None }
     }
 
     /// From run to run of rows that may be of the time, and in each first or last the rows that no topic's index has.
@@ -186,11 +188,13 @@ impl<'s> Walk<'s> {
         if !is_wanted {
             return Ok(true);
         }
-        if self.rows.len() == self.selection.limit as usize || self.bytes > self.selection.bytes_max {
+        let is_full = self.large.is_some() || self.bytes > self.selection.bytes_max;
+        if is_full || self.rows.len() == self.selection.limit as usize {
             return Ok(false);
         }
-        let row = dado(row)?;
-        self.bytes += row.valor.as_ref().map_or(0, String::len) + row.topico.as_ref().map_or(0, String::len);
+        let (row, large) = dado(row)?;
+        self.bytes += [&row.valor, &row.topico].into_iter().flatten().map(|text| json_bytes(text)).sum::<usize>();
+        self.large = large;
         self.rows.push(row);
         Ok(true)
     }
@@ -201,8 +205,18 @@ impl<'s> Walk<'s> {
             End::Full => self.rows.last().map(|row| row.id),
             End::Tired(id) => Some(id),
         };
-        Page { rows: self.rows, next_after_id }
+        Page { rows: self.rows, large: self.large, next_after_id }
     }
+}
+
+/// Bytes of a text as JSON, about: an escape of a control character has six (RFC 8259 §7).
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        ..0x20 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(escaped).sum::<usize>()
 }
 
 #[cfg(test)]

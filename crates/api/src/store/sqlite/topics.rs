@@ -5,7 +5,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::read::{PAGE_BYTES_MAX, Reader, bounded, text};
+use super::read::{Reader, bounded, text};
 use crate::store::{StoreError, TopicPage, TopicSelection, Wanted};
 
 /// Fields that are read of a topic at most.
@@ -32,7 +32,7 @@ fn select() -> String {
 }
 
 impl Reader {
-    /// The selected topics by name, up to the selection's limit and [`PAGE_BYTES_MAX`].
+    /// The selected topics by name, up to the selection's limits.
     pub(crate) async fn topics(&self, selection: &TopicSelection) -> Result<TopicPage, StoreError> {
         let mut selected = sqlx::query(AssertSqlSafe(select())).bind(first(selection)).fetch(&self.pool);
         let read = async {
@@ -111,7 +111,7 @@ impl<'a> Building<'a> {
         let Ok(name) = str::from_utf8(row.try_get(0)?) else { return Ok(true) };
         if self.current.as_deref() != Some(name) {
             let fate = fate(&self.selection.wanted, name);
-            let is_full = self.topics.len() >= self.selection.limit as usize || self.bytes > PAGE_BYTES_MAX;
+            let is_full = self.topics.len() >= self.selection.limit as usize || self.bytes > self.selection.bytes_max;
             if fate == Fate::Shown && is_full {
                 self.next_after = self.topics.last().map(|last| last.topico.clone().unwrap_or_default());
             }

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::sqlite::adopt;
 use crate::store::{Writer, connect};
+use crate::topics::query::PAGE_BYTES_MAX;
 
 const AT: &str = "2026-11-23 03:21:45.678";
 
@@ -30,7 +31,7 @@ async fn fill(writer: &mut Writer, names: &[&str]) {
 }
 
 fn selection(wanted: Wanted, limit: u32) -> TopicSelection {
-    TopicSelection { wanted, after: None, limit }
+    TopicSelection { wanted, after: None, limit, bytes_max: PAGE_BYTES_MAX }
 }
 
 /// The names of all pages.
@@ -72,7 +73,7 @@ fn what_all_names_begin_with() {
 #[test]
 fn reading_begins_behind_the_page_before() {
     let first = |wanted: Wanted, after: Option<&str>| {
-        first(&TopicSelection { wanted, after: after.map(str::to_owned), limit: 1 })
+        first(&TopicSelection { wanted, after: after.map(str::to_owned), limit: 1, bytes_max: PAGE_BYTES_MAX })
     };
     assert_eq!(first(Wanted::All, None), "");
     assert_eq!(first(Wanted::All, Some("")), "\0");
