@@ -70,7 +70,7 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=64))]
     pub database_readers: u32,
     /// Address to listen on
-    #[arg(long, env = "API_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    #[arg(long, env = "API_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = settings::address)]
     pub api_addr: SocketAddr,
     /// Listen beyond this machine with no token: only for a private network
     #[arg(long, env = "API_ALLOW_ANONYMOUS", value_name = "BOOL", default_value = "false", action = ArgAction::Set,
@@ -222,10 +222,6 @@ fn link(text: &str) -> Result<String, String> {
         Some(_) => Ok(text.to_owned()),
         None => Err("expected http://… or https://…, such as http://localhost:3000".to_owned()),
     }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 #[cfg(test)]

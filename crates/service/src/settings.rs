@@ -1,7 +1,8 @@
 //! Flags = environment = `.env`: one clap schema, and errors that name the variable.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,12 +49,15 @@ pub fn parse<T: Parser>() -> Result<Parsed<T>, Stop> {
 
 fn parse_from<T: Parser>(
     args: impl IntoIterator<Item = OsString>,
-    from_file: &BTreeSet<String>,
+    from_file: &BTreeMap<String, usize>,
 ) -> Result<Parsed<T>, Stop> {
+    let args: Vec<_> = args.into_iter().collect();
     let variables = variables(&T::command());
     let mut command = T::command().mut_args(adapt);
-    let matches = command.try_get_matches_from_mut(args).map_err(|error| stop(error, &command))?;
-    let cli = T::from_arg_matches(&matches).map_err(|error| stop(error, &command))?;
+    let bad =
+        |error, command: &Command| stop(error, command, &|variable, flag| origin(variable, flag, &args, from_file));
+    let matches = command.try_get_matches_from_mut(&args).map_err(|error| bad(error, &command))?;
+    let cli = T::from_arg_matches(&matches).map_err(|error| bad(error, &command))?;
     let source = |(id, variable): (String, String)| {
         let arg = command.get_arguments().find(|arg| arg.get_id() == id.as_str())?;
         Some(source(arg, variable, &matches, from_file))
@@ -76,11 +80,11 @@ fn variables(command: &Command) -> Vec<(String, String)> {
     command.get_arguments().filter_map(variable).collect()
 }
 
-fn source(arg: &Arg, variable: String, matches: &ArgMatches, from_file: &BTreeSet<String>) -> Source {
+fn source(arg: &Arg, variable: String, matches: &ArgMatches, from_file: &BTreeMap<String, usize>) -> Source {
     let id = arg.get_id().as_str();
     let origin = match matches.value_source(id) {
         Some(ValueSource::CommandLine) => "flag",
-        Some(ValueSource::EnvVariable) if from_file.contains(&variable) => ".env",
+        Some(ValueSource::EnvVariable) if from_file.contains_key(&variable) => ".env",
         Some(ValueSource::EnvVariable) => "environment",
         Some(_) => "default",
         None => "",
@@ -88,13 +92,38 @@ fn source(arg: &Arg, variable: String, matches: &ArgMatches, from_file: &BTreeSe
     let value = match matches.try_get_raw(id).ok().flatten() {
         None => "(not set)".to_owned(),
         Some(_) if arg.is_hide_env_values_set() => "(hidden)".to_owned(),
-        Some(values) => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
+        Some(values) => values.map(|value| without_user(&value.to_string_lossy())).collect::<Vec<_>>().join(","),
     };
     Source { variable, value, origin }
 }
 
-/// clap's error as one line that names the variable and what it expects.
-fn stop(error: clap::Error, command: &Command) -> Stop {
+/// Where a value that was refused came from, in words. A flag wins over the environment, which wins over the file.
+fn origin(variable: &str, flag: &str, args: &[OsString], from_file: &BTreeMap<String, usize>) -> String {
+    let flag = format!("--{flag}");
+    let is_flag = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        arg.strip_prefix(flag.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    match from_file.get(variable) {
+        _ if args.iter().any(is_flag) => format!("flag {flag}"),
+        Some(line) => format!("{ENV_FILE} line {line}"),
+        None => "environment".to_owned(),
+    }
+}
+
+/// The value as it may be shown: of an address, user and password are left out.
+fn without_user(value: &str) -> String {
+    let start = value.find("://").map(|at| at + "://".len());
+    match value.rsplit_once('@') {
+        Some((before, host)) if start.is_some() || (before.contains(':') && !before.contains('/')) => {
+            format!("{}(hidden)@{host}", &value[..start.unwrap_or(0)])
+        }
+        _ => value.to_owned(),
+    }
+}
+
+/// clap's error as one line that names the variable, where its value came from, and what it expects.
+fn stop(error: clap::Error, command: &Command, origin: &dyn Fn(&str, &str) -> String) -> Stop {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Stop::Shown(error.render().to_string());
     }
@@ -106,16 +135,17 @@ fn stop(error: clap::Error, command: &Command) -> Stop {
     let named = text(ContextKind::InvalidArg).and_then(|shown| {
         let flag = shown.trim_start_matches("--").split([' ', '=', '[']).next()?.to_owned();
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&flag))?;
-        Some((arg.get_env()?.to_str()?.to_owned(), flag))
+        Some((arg.get_env()?.to_str()?.to_owned(), flag, arg.is_hide_env_values_set()))
     });
     let fatal = match (named, text(ContextKind::InvalidValue)) {
-        (Some((variable, flag)), Some(value)) => {
+        (Some((variable, flag, is_secret)), Some(value)) => {
             let why = match (std::error::Error::source(&error), text(ContextKind::ValidValue)) {
                 (Some(source), _) => source.to_string(),
                 (None, Some(valid)) => format!("expected one of: {valid}"),
                 (None, None) => "expected another value".to_owned(),
             };
-            Fatal::setting(&variable, format_args!("{value:?} (flag --{flag}): {why}"))
+            let value = if is_secret { "(hidden)".to_owned() } else { format!("{:?}", without_user(&value)) };
+            Fatal::setting(&variable, format_args!("{value} ({}): {why}", origin(&variable, &flag)))
         }
         _ => {
             let rendered = error.render().to_string();
@@ -145,6 +175,17 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .map_err(|_| "expected a size such as 1048576, 512MiB or 2GB".to_owned())
 }
 
+/// Reads an address to listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let hint = match text.rsplit_once(':').unwrap_or(("", text)) {
+            ("" | "localhost", port) if port.parse::<u16>().is_ok() => format!("; did you mean 127.0.0.1:{port}?"),
+            _ => String::new(),
+        };
+        format!("expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080{hint}")
+    })
+}
+
 /// Checks that `KNOWN` has every variable of this program; for a test in each product.
 pub fn unlisted<T: CommandFactory>() -> Vec<String> {
     let names = variables(&T::command()).into_iter().map(|(_, variable)| variable);
@@ -165,7 +206,7 @@ mod tests {
 
     fn run(args: &[&str]) -> Result<Parsed<Cli>, Stop> {
         let args = std::iter::once("test").chain(args.iter().copied()).map(OsString::from);
-        parse_from(args, &BTreeSet::new())
+        parse_from(args, &BTreeMap::new())
     }
 
     fn line(args: &[&str]) -> String {
@@ -193,6 +234,42 @@ mod tests {
         assert!(message.starts_with("SPOOL_MAX_BYTES: \"much\""), "{message}");
         assert!(message.contains("512MiB"), "{message}");
         assert!(line(&["--spool", "1"]).contains("--spool"));
+    }
+
+    #[test]
+    fn a_refused_value_says_where_it_came_from() {
+        assert!(line(&["--spool-max-bytes", "much"]).contains("(flag --spool-max-bytes)"));
+        let from_file = BTreeMap::from([("SPOOL_MAX_BYTES".to_owned(), 3)]);
+        for (args, expected) in
+            [(&["--spool-max-bytes=1"][..], "flag --spool-max-bytes"), (&["--spool-max-bytes-more"], ".env line 3")]
+        {
+            let args: Vec<_> = args.iter().map(OsString::from).collect();
+            assert_eq!(origin("SPOOL_MAX_BYTES", "spool-max-bytes", &args, &from_file), expected);
+            assert_eq!(origin("OTHER", "other", &args, &from_file), "environment");
+        }
+    }
+
+    #[test]
+    fn a_password_within_an_address_is_never_shown() {
+        for (value, shown) in [
+            ("mqtt://u:secret@host:1883", "mqtt://(hidden)@host:1883"),
+            ("mqtt://u:sec@ret@host", "mqtt://(hidden)@host"),
+            ("u:secret@host", "(hidden)@host"),
+            ("mqtt://host", "mqtt://host"),
+            ("casa/#:1,x@y", "casa/#:1,x@y"),
+            ("ana@example.com", "ana@example.com"),
+        ] {
+            assert_eq!(without_user(value), shown);
+        }
+    }
+
+    #[test]
+    fn an_address_without_an_ip_gets_a_hint() {
+        assert!(address("127.0.0.1:8081").is_ok() && address("[::]:80").is_ok());
+        for text in ["localhost:8081", ":8081", "8081"] {
+            assert!(address(text).unwrap_err().ends_with("did you mean 127.0.0.1:8081?"), "{text}");
+        }
+        assert!(address("example.com:80").unwrap_err().ends_with("[::]:8080"));
     }
 
     #[test]

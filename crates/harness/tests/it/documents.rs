@@ -89,6 +89,69 @@ fn both_readmes_have_the_same_commands_and_headings() -> Result {
     Ok(())
 }
 
+/// What Compose puts into a container is what the program reads in the same file by itself.
+#[test]
+fn compose_reads_the_env_file_as_the_programs_do() -> Result {
+    if !super::readme::has("docker-compose") {
+        return Ok(());
+    }
+    let values = [
+        "#:2",
+        "a#b",
+        "a # b",
+        "\"a # b\"",
+        "'a # b' # c",
+        "pa$word",
+        "'pa$word'",
+        "\"pa$word\"",
+        "it's",
+        "\"say \\\"x\\\"\"",
+        "two  words  ",
+        "back\\slash",
+        "${V0}",
+        "x${V0}y",
+        "${NONE:-z}",
+        "\"a\\$b\"",
+        "",
+        "''",
+        "ção",
+    ];
+    let mut env = "\u{feff}TWICE=first\n export SPACED = s \nTWICE=last\n".to_owned();
+    let mut yaml = "version: \"3\"\nservices:\n  x:\n    image: x\n    environment:\n".to_owned();
+    for (i, value) in values.iter().enumerate() {
+        env += &format!("V{i}={value}\n");
+    }
+    let read = service::env_file::parse::parse(env.trim_start_matches('\u{feff}'), |_| None)?.values;
+    for name in read.keys() {
+        yaml += &format!("      {name}: \"<${{{name}}}>\"\n");
+    }
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join(".env"), &env)?;
+    fs::write(dir.path().join("docker-compose.yml"), yaml)?;
+    let names = read.keys().map(String::as_str);
+    let output = names
+        .fold(std::process::Command::new("docker-compose"), |mut command, name| {
+            command.env_remove(name);
+            command
+        })
+        .current_dir(dir.path())
+        .arg("config")
+        .output()?;
+    let config = String::from_utf8(output.stdout)?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let unquoted = |text: &str| match text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
+        Some(inner) => inner.replace("\'\'", "'"),
+        None => text.to_owned(),
+    };
+    for (name, value) in &read {
+        let line = config.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));
+        let theirs = unquoted(line.unwrap_or_default()).replace("$$", "$");
+        assert_eq!(theirs, format!("<{}>", value.text), "{name} in\n{env}\n{config}");
+    }
+    assert!(read.len() == values.len() + 2);
+    Ok(())
+}
+
 /// Version 1 of Compose knows no other form than these two.
 #[test]
 fn compose_takes_settings_as_both_of_its_versions_do() -> Result {

@@ -32,6 +32,12 @@ fn a_bad_setting_of_the_subscriber_is_named() -> Result {
         (&[("BROKER_ADDR", "x"), ("STATUS_ADDR", "here")], &[], "STATUS_ADDR"),
         (&[("BROKER_ADDR", "x"), ("LOG_FORMAT", "xml")], &[], "LOG_FORMAT"),
         (&[("BROKER_ADDR", "x"), ("LOG_LEVEL", "a=b=c")], &[], "LOG_LEVEL"),
+        (&[("BROKER_ADDR", "x"), ("LOG_LEVEL", "verbose")], &[], "LOG_LEVEL: \"verbose\" (environment)"),
+        (&[("BROKER_ADDR", "x"), ("MQTT_TOPICS", "casa/#:3")], &[], "quality of service 3"),
+        (&[("BROKER_ADDR", "x"), ("MQTT_TOPICS", "casa/*")], &[], "* is no wildcard"),
+        (&[("BROKER_ADDR", "x"), ("MQTT_TOPICS", "!x")], &[], "! leaves nothing out"),
+        (&[("BROKER_ADDR", "x"), ("API_URL", "api:8080")], &[], "did you mean http://api:8080?"),
+        (&[("BROKER_ADDR", "x"), ("API_URL", "http://api:8080/dados")], &[], "without the route /dados"),
         (&[("BROKER_ADDR", "x"), ("HIVE_USER", "u")], &[], "HIVE_PSWD"),
         (
             &[("BROKER_ADDR", "x"), ("MQTT_CA_FILE", "/missing.pem"), ("STATUS_ADDR", "127.0.0.1:0")],
@@ -53,6 +59,7 @@ fn a_bad_setting_of_the_api_is_named() -> Result {
     let program = &binaries()?.api;
     for (settings, args, name) in [
         (&[("API_ADDR", "everywhere")][..], &[][..], "API_ADDR"),
+        (&[("LOG_LEVEL", "verbose")], &[], "LOG_LEVEL: \"verbose\" (environment)"),
         (&[("API_ADDR", "0.0.0.0:0")], &[], "API_ALLOW_ANONYMOUS"),
         (&[("API_ALLOW_ANONYMOUS", "perhaps")], &[], "API_ALLOW_ANONYMOUS"),
         (&[("API_BODY_BYTES_MAX", "0")], &[], "API_BODY_BYTES_MAX"),
@@ -78,6 +85,53 @@ fn a_mistyped_line_of_the_env_file_is_named() -> Result {
         let (code, output) = run(program, dir.path(), &[], &[])?;
         assert_eq!(code, 64, "{output}");
         assert!(output.contains("MQTT_TOPIC: unknown setting; did you mean MQTT_TOPICS?"), "{output}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_env_file_is_told_by_its_line_and_never_by_its_values() -> Result {
+    for (text, words) in [
+        (&b"HIVE_USER=u\nHIVE_PSWD=\"hunter2\n"[..], ".env: line 2: a quote is not closed"),
+        (b"\nHIVE_PSWD: hunter2\n", ".env: line 2: it has no ="),
+        (b"HIVE_PSWD='hunter2'x\n", ".env: line 1: something follows the closing quote"),
+        (b"hive_pswd=hunter2\n", "hive_pswd: unknown setting; did you mean HIVE_PSWD? (.env line 1)"),
+        (b"HIVE_PSWD= #hunter2\n", "HIVE_PSWD: some programs take what follows"),
+        (b"\xff\xfeH\0I\0V\0E\0", "UTF-16"),
+        (b"HIVE_USER=u\nHIVE_PSWD=hunter2\xe7\n", ".env: line 2 has a letter that is not UTF-8"),
+        (b"BROKER_ADDR=mqtt://u:hunter2@host\n", "BROKER_ADDR: \"mqtt://(hidden)@host\" (.env line 1)"),
+        (b"API_URL=http://u:hunter2@host\n", "API_URL: \"http://(hidden)@host\" (.env line 1)"),
+        (b"#\nLOG_LEVEL=verbose\n", "LOG_LEVEL: \"verbose\" (.env line 2)"),
+        (b"API_TOKENS=hunter2\n", "API_TOKENS"),
+    ] {
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join(".env"), text)?;
+        let program = if words == "API_TOKENS" { &binaries()?.api } else { &binaries()?.subscriber };
+        let (code, output) = run(program, dir.path(), &[], &[])?;
+        assert_eq!(code, 64, "{words}: {output}");
+        assert!(output.contains(words), "{words}: {output}");
+        assert!(!output.contains("hunter2"), "{words}: {output}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_env_file_says_what_python_dotenv_reads_in_it() -> Result {
+    let dir = tempfile::tempdir()?;
+    let text = "\u{feff}MQTT_TOPICS=#:2\nHIVE_USER=first\nHIVE_USER=it's a $user\nHIVE_PSWD=#hunter2\nSPOOL_DIR=${HIVE_USER}/spool\n";
+    std::fs::write(dir.path().join(".env"), text)?;
+    let broker = ("BROKER_ADDR".to_owned(), format!("mqtt://{}", harness::free_addr()?));
+    let (_, output) = run(&binaries()?.subscriber, dir.path(), &["check"], &[broker])?;
+    for (name, value, origin) in [
+        ("MQTT_TOPICS", "#:2", ".env"),
+        ("HIVE_USER", "it's a $user", ".env"),
+        ("HIVE_PSWD", "(hidden)", ".env"),
+        ("SPOOL_DIR", "it's a $user/spool", ".env"),
+        ("BROKER_ADDR", "mqtt://", "environment"),
+        ("API_URL", "http://127.0.0.1:8080", "default"),
+    ] {
+        let line = output.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_default();
+        assert!(line.contains(&format!(" {value}")) && line.ends_with(origin), "{name}: {line}\n{output}");
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
-use service::settings::{bytes, duration};
+use service::settings::{address, bytes, duration};
 use service::telemetry::LogSettings;
 use url::Url;
 
-use super::{BrokerAddr, Retained, Topics};
+use super::{BrokerAddr, Retained, Topics, api_url};
 use crate::spool::Durability;
 
 /// Captures MQTT messages durably and forwards them to the API
@@ -124,7 +124,7 @@ pub struct Settings {
     #[arg(long, env = "SPOOL_DURABILITY", value_name = "LEVEL", default_value = "fsync", help_heading = "Spool")]
     pub spool_durability: Durability,
     /// Where the API is
-    #[arg(long, env = "API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", help_heading = "API")]
+    #[arg(long, env = "API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = api_url::parse, help_heading = "API")]
     pub api_url: Url,
     /// Token for the API
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true, help_heading = "API")]
@@ -138,6 +138,7 @@ pub struct Settings {
         env = "STATUS_ADDR",
         value_name = "ADDRESS",
         default_value = "127.0.0.1:8081",
+        value_parser = address,
         help_heading = "Status"
     )]
     pub status_addr: SocketAddr,

@@ -3,7 +3,9 @@
 //! - [`cli`]: as they are typed, on the command line or in the environment
 //! - [`broker`]: `BROKER_ADDR` becomes host, port and transport
 //! - [`topics`]: `MQTT_TOPICS` becomes subscriptions
+//! - [`api_url`]: `API_URL` becomes the base of the API's routes
 
+pub mod api_url;
 pub mod broker;
 pub mod cli;
 pub mod topics;
@@ -168,16 +170,7 @@ impl Settings {
 
     /// The API's part alone, for subcommands that need no broker.
     pub fn api(&self) -> Result<Api, Fatal> {
-        let mut url = self.api_url.clone();
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(Fatal::setting(
-                "API_URL",
-                format_args!("\"{url}\": expected http://host:port or https://host"),
-            ));
-        }
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
+        let url = self.api_url.clone();
         if self.api_ca_file.is_some() && url.scheme() != "https" {
             return Err(Fatal::setting("API_CA_FILE", format_args!("API_URL {url} has no TLS; expected https://")));
         }
@@ -212,7 +205,6 @@ mod tests {
             (&["--mqtt-keep-alive", "1s"], "MQTT_KEEP_ALIVE"),
             (&["--mqtt-packet-bytes-max", "1GB"], "MQTT_PACKET_BYTES_MAX"),
             (&["--spool-max-bytes", "1MB"], "SPOOL_MAX_BYTES"),
-            (&["--api-url", "ftp://x"], "API_URL"),
             (&["--api-ca-file", "c"], "API_CA_FILE"),
             (&["--mqtt-shared-group", "a/b"], "MQTT_SHARED_GROUP"),
         ] {

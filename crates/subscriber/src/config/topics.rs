@@ -32,6 +32,25 @@ pub enum InvalidTopics {
         /// What is wrong with it.
         problem: InvalidTopic,
     },
+    /// More than MQTT has, or an ending of the topic's own.
+    #[error(
+        "filter {filter:?}: the quality of service {qos} is none of 0, 1 and 2; if the topic ends so, add one: \
+         {filter}:1"
+    )]
+    Qos {
+        /// As it was typed.
+        filter: String,
+        /// The digit at its end.
+        qos: char,
+    },
+    /// The wildcard of a shell, which is a letter to MQTT.
+    #[error(
+        "filter {0:?}: * is no wildcard in MQTT: + stands for one level and # for all that follow, such as casa/+ or casa/#"
+    )]
+    Star(String),
+    /// Some tools leave topics out like this.
+    #[error("filter {0:?}: ! leaves nothing out in MQTT; list the topics that are wanted")]
+    Exclusion(String),
     /// A broker would take the last of them only.
     #[error("filter {0:?} stands there twice")]
     Twice(String),
@@ -51,8 +70,19 @@ impl FromStr for Topics {
                 Some((filter, "0")) => (filter, 0),
                 Some((filter, "1")) => (filter, 1),
                 Some((filter, "2")) => (filter, 2),
+                Some((_, ending)) if is_digit(ending) => {
+                    let qos = ending.chars().next().unwrap_or_default();
+                    return Err(InvalidTopics::Qos { filter: item.to_owned(), qos });
+                }
                 _ => (item, 1),
             };
+            // Topics with these letters are taken in by + and #.
+            if filter.contains('*') {
+                return Err(InvalidTopics::Star(filter.to_owned()));
+            }
+            if filter.starts_with('!') {
+                return Err(InvalidTopics::Exclusion(filter.to_owned()));
+            }
             check_filter(filter).map_err(|problem| InvalidTopics::Filter { filter: filter.to_owned(), problem })?;
             if all.iter().any(|earlier| earlier.filter == filter) {
                 return Err(InvalidTopics::Twice(filter.to_owned()));
@@ -61,6 +91,11 @@ impl FromStr for Topics {
         }
         if all.len() > FILTERS_MAX { Err(InvalidTopics::TooMany) } else { Ok(Self(all)) }
     }
+}
+
+/// One digit: an address of a device in a topic's end (`AA:BB:05`) has two.
+fn is_digit(text: &str) -> bool {
+    matches!(text.as_bytes(), [digit] if digit.is_ascii_digit())
 }
 
 impl Topics {
@@ -108,6 +143,25 @@ mod tests {
             assert!(error.contains("filter"), "{text}: {error}");
         }
         assert_eq!(vec!["a"; 300].join(",").parse::<Topics>(), Err(InvalidTopics::Twice("a".into())));
+    }
+
+    #[test]
+    fn mistakes_that_others_make_have_their_own_words() {
+        for (text, words) in [
+            ("casa/#:3", "quality of service 3"),
+            ("casa/sala:9", "add one: casa/sala:9:1"),
+            ("casa/*", "* is no wildcard"),
+            ("casa/*/temp:1", "casa/#"),
+            ("a,!x", "! leaves nothing out"),
+            ("!x:1", "! leaves nothing out"),
+        ] {
+            let error = text.parse::<Topics>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        assert_eq!(
+            list("AA:BB:05,urn:12,casa/sala:9:2"),
+            [("AA:BB:05".into(), 1), ("urn:12".into(), 1), ("casa/sala:9".into(), 2)]
+        );
     }
 
     #[test]
