@@ -35,7 +35,8 @@ COPY --from=build /src/target/release/ponte-subscriber /usr/local/bin/
 COPY --from=build --chown=10001:10001 /owned /spool
 USER 10001:10001
 WORKDIR /spool
-ENV SPOOL_DIR=/spool
+ENV SPOOL_DIR=/spool STATUS_ADDR=0.0.0.0:8081
+EXPOSE 8081
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["/usr/local/bin/ponte-subscriber", "health"]
 ENTRYPOINT ["/usr/local/bin/ponte-subscriber"]
 

@@ -1,9 +1,15 @@
 #!/bin/sh
 # Simulated sensors: random walks, published until stopped. Runs in any image with mosquitto_pub and awk.
-# BROKER: host of the broker (default: broker). INTERVAL: seconds between two readings of a sensor (default: 1).
+# BROKER, PORT: the broker (default: broker, 1883). INTERVAL: seconds between two readings of a sensor (default: 1).
+# HIVE_USER, HIVE_PSWD: its user and password, if it asks. XDG_CONFIG_HOME: a folder that ends with the container.
 set -eu
 broker=${BROKER:-broker}
+port=${PORT:-1883}
 interval=${INTERVAL:-1}
+if [ -n "${HIVE_USER:-}" ]; then
+  # mosquitto_pub reads it by itself; as arguments everybody on the machine could read them.
+  (umask 077 && printf -- '-u %s\n-P %s\n' "$HIVE_USER" "$HIVE_PSWD" >"$XDG_CONFIG_HOME/mosquitto_pub")
+fi
 
 # sensor TOPIC FORMAT START STEP [START STEP]: a walk of at most STEP at a time, drawn back to START so that it never drifts off.
 sensor() {
@@ -20,7 +26,7 @@ sensor() {
           fflush()
           x = walk(x, a, da); y = walk(y, b, db)
         } while (system("sleep " interval) == 0)
-      }' | mosquitto_pub -h "$broker" -q 1 -t "$1" -l || true
+      }' | mosquitto_pub -h "$broker" -p "$port" -q 1 -t "$1" -l || true
     sleep 2 # the broker went away
   done
 }

@@ -37,6 +37,7 @@ pub const KNOWN: &[&str] = &[
     "API_TRUSTED_PROXIES",
     "API_URL",
     "BROKER_ADDR",
+    "BROKER_QUEUE",
     "DATABASE_READERS",
     "DATABASE_URL",
     "HIVE_PSWD",

@@ -22,6 +22,8 @@ const STANDS_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readme");
 const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Where the README has the API, and the broker in the cloud.
 const API: &str = "localhost:8080";
+/// And the subscriber's status.
+const STATUS: &str = "localhost:8081";
 const CLOUD: &str = "-h abc123.s1.eu.hivemq.cloud -p 8883 --capath /etc/ssl/certs";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How curl is told that a refusal is a failure, and that an endless answer has an end.
@@ -41,7 +43,7 @@ fn is_transcript(block: &[&str]) -> bool {
 }
 
 /// Whether a program is installed; where not, the test says so.
-fn has(program: &str) -> bool {
+pub(super) fn has(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
         harness::skipped(&format!("{program} is not installed"));
@@ -182,6 +184,7 @@ fn builds(words: &[&str]) -> Result {
             let named = format!("\n{alias} = ");
             let expansion =
                 CARGO.lines().find(|line| line.starts_with(&named[1..])).context("there is no such alias")?;
+            ensure!(!expansion.contains("--quiet"), "nobody sees how far a build of minutes is");
             let (_, program) = programs
                 .into_iter()
                 .find(|(name, _)| expansion.contains(&format!("--bin {name} ")))
@@ -218,6 +221,13 @@ async fn the_demo_shows_what_it_promises() -> Result {
         Ok(curl.zip(publish))
     };
     let (curl, publish) = harness::eventually("lines to try", PATIENCE, lines).await?;
+    let about_status = demo
+        .log()
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("curl ").filter(|url| url.ends_with("/readyz")).map(str::to_owned));
+    let about_status = about_status.context("where the subscriber tells how it is")?;
+    let output = shell(&format!("{CURL} curl {about_status}"), dir.path(), &[])?;
+    ensure!(output.status.success(), "{about_status}: {}", String::from_utf8_lossy(&output.stdout));
     let Output { status, stdout, .. } = shell(&format!("{CURL} curl {curl}"), dir.path(), &[])?;
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&stdout)?;
     ensure!(status.success() && !rows.is_empty(), "{curl}: {status}, {} rows", rows.len());
@@ -233,6 +243,7 @@ async fn the_demo_shows_what_it_promises() -> Result {
 
 /// A curl of the README, at this system's API.
 fn asks(system: &System, line: &str) -> Result {
+    let line = line.replace(STATUS, &system.subscriber.status_addr().to_string());
     let here = format!("{CURL}{}", line.replace(API, &system.api.addr().to_string()));
     let Output { status, stdout, stderr } = shell(&here, system.dir.path(), &[])?;
     let (said, why) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

@@ -10,7 +10,7 @@ use service::settings::{address, bytes, duration};
 use service::telemetry::LogSettings;
 use url::Url;
 
-use super::{BrokerAddr, Retained, Topics, api_url};
+use super::{BrokerAddr, BrokerQueue, Retained, Topics, api_url};
 use crate::spool::Durability;
 
 /// Captures MQTT messages durably and forwards them to the API
@@ -114,6 +114,9 @@ pub struct Settings {
     /// The largest packet to take; the broker drops larger ones by itself, as MQTT 5 has it
     #[arg(long, env = "MQTT_PACKET_BYTES_MAX", value_name = "BYTES", default_value = "16MiB", value_parser = bytes, help_heading = "Broker")]
     pub mqtt_packet_bytes_max: u64,
+    /// What the broker keeps for an absent subscriber, for the outage budget of `check`: messages, and bytes if bounded
+    #[arg(long, env = "BROKER_QUEUE", value_name = "[HOST=]MESSAGES[:BYTES]", help_heading = "Broker")]
+    pub broker_queue: Option<BrokerQueue>,
     /// Directory of the spool, on a disk that you trust
     #[arg(long, env = "SPOOL_DIR", value_name = "DIR", default_value = "spool", help_heading = "Spool")]
     pub spool_dir: PathBuf,

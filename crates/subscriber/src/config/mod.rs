@@ -2,12 +2,14 @@
 //!
 //! - [`cli`]: as they are typed, on the command line or in the environment
 //! - [`broker`]: `BROKER_ADDR` becomes host, port and transport
+//! - [`queue`]: `BROKER_QUEUE`, for `check`
 //! - [`topics`]: `MQTT_TOPICS` becomes subscriptions
 //! - [`api_url`]: `API_URL` becomes the base of the API's routes
 
 pub mod api_url;
 pub mod broker;
 pub mod cli;
+pub mod queue;
 pub mod topics;
 
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use url::Url;
 
 pub use broker::{BrokerAddr, Transport};
 pub use cli::{Chosen, Cli, Command, QuarantineAction, Settings};
+pub use queue::BrokerQueue;
 pub use topics::{Subscription, Topics};
 
 use crate::spool;

@@ -5,10 +5,11 @@ use service::doctor::words::{grouped, rate, size, span};
 
 use super::flow::{Flow, Weight};
 use super::spool::Left;
+use crate::config::BrokerQueue;
 use crate::spool::MESSAGE_ALONE_BYTES;
 
 const SUBJECT: &str = "outage budget";
-/// Messages that a broker keeps for an absent client, where nobody has changed it: no protocol tells.
+/// Messages that a broker keeps for an absent client, where `BROKER_QUEUE` says nothing else: no protocol tells.
 const BROKER_MESSAGES: f64 = 1_000.0;
 /// Topic and payload, where nobody knows better.
 const BYTES_ASSUMED: f64 = 100.0;
@@ -28,6 +29,8 @@ pub(super) struct Known {
     pub(super) weight: Option<Weight>,
     pub(super) bytes_max: u64,
     pub(super) left: Left,
+    /// What the broker keeps, where it is known.
+    pub(super) queue: Option<BrokerQueue>,
     /// Seconds that the broker keeps the session; none where it was not reached.
     pub(super) session_s: Option<u32>,
     /// Some filter asks for QoS 1 or 2: a broker need keep no others.
@@ -82,10 +85,17 @@ fn more_spool(known: &Known, bytes_per_second: f64) -> String {
     format!("for {wished} set SPOOL_MAX_BYTES={}MiB, if the disk has it", (setting / f64::from(1u32 << 20)).round())
 }
 
+/// Messages that the broker keeps for an absent subscriber: up to its bound of messages or of bytes.
+fn broker_messages(known: &Known) -> f64 {
+    let Some(queue) = &known.queue else { return BROKER_MESSAGES };
+    let bytes = known.weight.as_ref().map_or(BYTES_ASSUMED, |weight| weight.bytes).max(1.0);
+    queue.bytes.map_or(f64::INFINITY, |bound| bound as f64 / bytes).min(queue.messages as f64)
+}
+
 /// Seconds that the broker holds messages for while no subscriber is there.
 fn broker_s(known: &Known, per_second: f64) -> Option<f64> {
     let session_s = f64::from(known.session_s?);
-    Some(if known.is_kept { session_s.min(BROKER_MESSAGES / per_second) } else { 0.0 })
+    Some(if known.is_kept { session_s.min(broker_messages(known) / per_second) } else { 0.0 })
 }
 
 fn broker_text(known: &Known, per_second: f64) -> String {
@@ -106,14 +116,17 @@ fn broker_notes(known: &Known, per_second: f64) -> Vec<String> {
     if session_s == 0 {
         return vec!["the broker keeps no session: see MQTT_SESSION_EXPIRY above".to_owned()];
     }
-    let mut notes = vec![format!(
-        "the broker tells only that it keeps the session for {}; how many messages, no broker tells: {} are assumed, the \
-         default of mosquitto (max_queued_messages) and HiveMQ",
-        span(session_s.into()),
-        grouped(BROKER_MESSAGES)
-    )];
+    let messages = broker_messages(known);
+    let (session, count) = (span(session_s.into()), grouped(messages));
+    let mut notes = vec![match known.queue {
+        Some(_) => format!("the broker keeps the session for {session}, and {count} messages, as BROKER_QUEUE says"),
+        None => format!(
+            "the broker tells only that it keeps the session for {session}; how many messages, no broker tells: {count} are \
+             assumed, the default of mosquitto (max_queued_messages) and HiveMQ; BROKER_QUEUE says another number"
+        ),
+    }];
     let wanted_s = BROKER_WANTED_S.min(session_s.into());
-    if BROKER_MESSAGES / per_second < wanted_s {
+    if messages / per_second < wanted_s {
         notes.push(format!(
             "to stop the subscriber for {} without loss, the broker needs {} messages: max_queued_messages in mosquitto.conf",
             span(wanted_s),
@@ -137,6 +150,7 @@ mod tests {
             weight: Some(Weight { bytes: 57.0, source: "measured".into() }),
             bytes_max: GIB,
             left: Left { bytes: GIB, is_disk: false },
+            queue: None,
             session_s: Some(604_800),
             is_kept: true,
         }
@@ -154,6 +168,20 @@ mod tests {
         assert_eq!(finding.level, Level::Ok);
         assert_eq!(finding.notes.len(), 4, "{finding:?}");
         assert!(finding.notes[3].contains("43,200 messages"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_queue_that_is_known_is_reckoned_with() {
+        let of = |queue: &str, per_second| Known { queue: Some(queue.parse().unwrap()), ..known(per_second) };
+        for (known, held) in [
+            (of("1000000", 12.0), "hold 23 h"),
+            (of("1000000:5700", 1.0), "hold 100 s"),
+            (of("50:1GiB", 1.0), "hold 50 s"),
+        ] {
+            let what = finding(&known).what;
+            assert!(what.ends_with(held), "{what}");
+            assert!(notes(&known).contains("as BROKER_QUEUE says") && !notes(&known).contains("assumed"));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use service::doctor::{Finding, clock, report};
 use service::settings::Source;
 use service::{Exit, Fatal};
 
-use crate::config::{Config, Mqtt, Settings};
+use crate::config::{BrokerQueue, Config, Mqtt, Settings};
 use crate::forward::post;
 use crate::mqtt::probe::{self, Broker, Grant};
 use budget::Known;
@@ -36,12 +36,18 @@ const OTHER_ID: &str = "this check names itself otherwise (…-check-…), so as
 /// Prints the settings, then looks at spool, broker, API and a subscriber that runs; the first failure is the end's.
 pub async fn check(settings: Settings, rate: Option<f64>, sources: &[Source]) -> Result<(), Fatal> {
     print_settings(sources);
-    let status_addr = settings.status_addr;
+    let (status_addr, queue) = (settings.status_addr, settings.broker_queue.clone());
     let config: Config = settings.resolve()?;
-    report(&Box::pin(examine(&config, status_addr, rate)).await?)
+    let queue = queue.filter(|queue| queue.is_of(&config.mqtt.broker));
+    report(&Box::pin(examine(&config, status_addr, queue, rate)).await?)
 }
 
-async fn examine(config: &Config, status_addr: SocketAddr, rate: Option<f64>) -> Result<Vec<Finding>, Fatal> {
+async fn examine(
+    config: &Config,
+    status_addr: SocketAddr,
+    queue: Option<BrokerQueue>,
+    rate: Option<f64>,
+) -> Result<Vec<Finding>, Fatal> {
     let http = post::http(&config.api)?;
     // The token is the API's alone.
     let plain = post::http(&crate::config::Api { token: None, ..config.api.clone() })?;
@@ -72,6 +78,7 @@ async fn examine(config: &Config, status_addr: SocketAddr, rate: Option<f64>) ->
             weight: Weight::of_rows(&api.rows),
             bytes_max: config.spool.bytes_max,
             left,
+            queue,
             session_s: session_s(&config.mqtt, &broker),
             is_kept: config.mqtt.subscriptions.iter().any(|wanted| wanted.qos > 0),
         }));

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use reqwest::Client;
 use service::Exit;
+use service::ask::reachable;
 use service::doctor::Finding;
 use service::doctor::words::grouped;
 
@@ -22,11 +23,12 @@ pub(super) struct Running {
 /// Asks whoever listens on `STATUS_ADDR`.
 pub(super) async fn examine(http: &Client, addr: SocketAddr, is_locked: bool) -> (Finding, Running) {
     let subject = format!("STATUS_ADDR {addr}");
-    match ask(http.get(format!("http://{addr}/readyz"))).await {
+    let reached = reachable(addr);
+    match ask(http.get(format!("http://{reached}/readyz"))).await {
         Err(_) => (absent(subject, addr, is_locked), Running::default()),
         Ok(answer) => match serde_json::from_str::<Report>(&answer.body) {
             Ok(report) => {
-                let metrics = ask(http.get(format!("http://{addr}/metrics"))).await;
+                let metrics = ask(http.get(format!("http://{reached}/metrics"))).await;
                 let flow = metrics.ok().and_then(|Answer { body, after_ms, .. }| Flow::of_metrics(&body, after_ms));
                 (told(subject, &report), Running { report: Some(report), flow })
             }
