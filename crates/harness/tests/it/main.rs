@@ -3,6 +3,8 @@
 //! Each test has its own broker, API, subscriber, ports and directory, and ends by asserting that nothing is left behind.
 
 mod access;
+mod compose;
+mod demo;
 mod doctor;
 mod documents;
 #[cfg(feature = "embedded-broker")]

@@ -95,6 +95,20 @@ pub async fn ask(config: &Mqtt) -> Result<Result<Broker, String>, Fatal> {
     Ok(tokio::time::timeout(PATIENCE, both).await.unwrap_or_else(|_| Err("no answer in time".into())))
 }
 
+/// Ends the session of this client id: the broker forgets its subscriptions and what it has queued for it. Nobody may be
+/// connected by this id. Else the fault in words.
+pub async fn end_session(config: &Mqtt, client_id: &str) -> Result<(), String> {
+    let mut options = options::build(config, client_id).map_err(|fatal| fatal.message)?;
+    options.set_clean_start(true).set_session_expiry_interval(Some(0));
+    let (client, mut eventloop) = AsyncClient::new(options, 8);
+    let ending = async {
+        connected(&mut eventloop).await?;
+        part(&client, &mut eventloop).await;
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, ending).await.unwrap_or_else(|_| Err("no answer in time".into()))
+}
+
 /// Of its own, and one that rules for the real one's beginning allow too.
 fn client_id(configured: Option<&str>, random: u32) -> String {
     match configured {
