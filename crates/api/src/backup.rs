@@ -36,7 +36,9 @@ pub async fn backup(config: &Config, target: &Path) -> Result<(), Fatal> {
     }
     let target = name(target, Timestamp::now());
     if target.try_exists().map_err(|error| cannot(&target, &error))? {
-        return Err(cannot(&target, &io::ErrorKind::AlreadyExists.into()));
+        let there =
+            "a file of this name is there already, and a backup replaces none: choose another name, or a folder";
+        return Err(Fatal::new(Exit::CantCreate, format_args!("{}: {there}", target.display())));
     }
     let mut part = Part::begin(with_suffix(&target, ".part"))?;
     let said = part.copy(&from).await?;
@@ -66,7 +68,8 @@ impl Part {
         }
         // It may have become somebody's backup since it was opened.
         if !is_named(&file, &path) {
-            return Err(cannot(&path, &io::ErrorKind::AlreadyExists.into()));
+            let ended = "another backup of this name has just ended: choose another name";
+            return Err(Fatal::new(Exit::CantCreate, format_args!("{}: {ended}", path.display())));
         }
         let part = Self { path, file };
         part.remove_journal();

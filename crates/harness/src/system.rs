@@ -38,6 +38,8 @@ impl Api {
 
     /// The same, not started yet: for settings with which another client must ask whether it is ready.
     pub fn prepare(dir: &Path, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        // The program is started in that directory, so its own paths must not be relative to ours.
+        let dir = &std::path::absolute(dir)?;
         let addr = free_addr()?;
         let database = dir.join("dados.db");
         let mut settings: Settings = vec![
@@ -125,6 +127,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Starts it against this broker and API. More settings override these; it need not get ready.
     pub fn start(dir: &Path, broker: &str, api: &str, more: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let dir = &std::path::absolute(dir)?;
         let status_addr = free_addr()?;
         let mut settings: Settings = vec![
             ("BROKER_ADDR".into(), broker.into()),

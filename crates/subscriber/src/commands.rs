@@ -12,7 +12,7 @@ use crate::forward::quarantine::{Entry, Quarantine};
 pub async fn quarantine(settings: &Settings, action: QuarantineAction) -> Result<(), Fatal> {
     let quarantine = Quarantine::of_spool(&settings.spool_dir);
     match action {
-        QuarantineAction::List => list(&quarantine),
+        QuarantineAction::List => list(settings, &quarantine),
         QuarantineAction::Replay(chosen) => replay(&quarantine, &chosen, &Client::new(&settings.api()?)?).await,
         QuarantineAction::Drop(chosen) => {
             let entries = entries(&quarantine, &chosen)?;
@@ -25,8 +25,14 @@ pub async fn quarantine(settings: &Settings, action: QuarantineAction) -> Result
     }
 }
 
-fn list(quarantine: &Quarantine) -> Result<(), Fatal> {
-    for entry in quarantine.list().map_err(|error| unreadable(&error))? {
+fn list(settings: &Settings, quarantine: &Quarantine) -> Result<(), Fatal> {
+    let entries = quarantine.list().map_err(|error| unreadable(&error))?;
+    if entries.is_empty() {
+        // Not on standard output, where each line is a message.
+        let dir = std::path::absolute(&settings.spool_dir).unwrap_or_else(|_| settings.spool_dir.clone());
+        eprintln!("the quarantine of SPOOL_DIR {} is empty", dir.display());
+    }
+    for entry in entries {
         let Entry { sequence, quarantined_at, status, reason, topic, payload_base64, .. } = &entry;
         let bytes = payload_base64.len() / 4 * 3;
         print(&format!("{sequence}\t{quarantined_at}\t{status}\t≤ {bytes} bytes\t{topic}\t{reason}\n"));

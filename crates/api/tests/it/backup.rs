@@ -100,6 +100,9 @@ fn without_a_database_or_a_place_there_is_no_backup() {
     assert_eq!(code, Some(Exit::Io as i32), "{output}");
     assert!(output.contains("not a database"), "{output}");
     assert_eq!(backup(&dir, "missing/copy.db").0, Some(Exit::CantCreate as i32));
+    let (code, output) = backup(&dir, "dados.db");
+    assert_eq!(code, Some(Exit::CantCreate as i32), "{output}");
+    assert!(output.contains("dados.db: a file of this name is there already"), "{output}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["dados.db"]);
 }

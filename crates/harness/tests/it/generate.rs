@@ -27,3 +27,15 @@ async fn what_is_generated_is_what_the_api_serves() -> Result {
     }
     Ok(())
 }
+
+/// As the README has it: `generate -- data`.
+#[test]
+fn a_relative_directory_is_one_of_where_it_was_started() -> Result {
+    let dir = tempfile::tempdir()?;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate"));
+    let output = command.current_dir(dir.path()).args(["data", "--messages", "10"]).output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(dir.path().join("data/dados.db").exists(), "{said}");
+    Ok(())
+}
