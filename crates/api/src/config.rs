@@ -17,6 +17,7 @@ pub use crate::access::settings::AccessSettings;
 use crate::live::Limits;
 use crate::projector::device_time::Rules;
 use crate::retention::Ages;
+pub use crate::retention::apply::RetentionAction;
 
 /// REST in front of SQL: takes readings over HTTP, stores them durably and reads them back
 #[derive(Parser, Clone, Debug)]
@@ -42,6 +43,12 @@ pub enum Action {
     Check,
     /// Derive readings, topics and charts anew from all stored messages, in the running API or, where none runs, here
     Reproject,
+    /// Confirm that what is too old is deleted, where retention waits for it
+    Retention {
+        /// What to do
+        #[command(subcommand)]
+        action: RetentionAction,
+    },
     /// Copy the database into a file, whether or not the API runs
     Backup {
         /// A file that is not there yet; a folder, where it is named after the time; or - for standard output

@@ -117,6 +117,11 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "the id of a row is an integer").field("id")
     }
 
+    /// Nothing is ever deleted.
+    pub(crate) fn no_retention() -> Self {
+        Self::new(StatusCode::CONFLICT, "no RETENTION_… is set, so that nothing is too old")
+    }
+
     /// No producer has this id.
     pub(crate) fn no_producer(uuid: Uuid) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no producer with the id {uuid}"))

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::error::Error;
 use crate::openapi::responses::NotStored;
 use crate::projector::Lag;
+use crate::retention::State as RetentionState;
 use crate::router::App;
 use crate::store::Totals;
 
@@ -25,6 +26,10 @@ pub(crate) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     leituras: Option<Lag>,
+    /// What was deleted, and what is too old and waits; absent where nothing is ever deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    retencao: Option<RetentionState>,
 }
 
 /// Whether it runs
@@ -36,7 +41,7 @@ pub(crate) struct Health {
     responses((status = 200, description = "It does", body = Health, example = json!({"status": "ok"})))
 )]
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok", produtores: None, leituras: None })
+    Json(Health { status: "ok", produtores: None, leituras: None, retencao: None })
 }
 
 /// Whether it takes data
@@ -57,5 +62,6 @@ pub(crate) async fn healthz() -> Json<Health> {
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     app.ingest.ready().await?;
     let leituras = Some(app.projection.state());
-    Ok(Json(Health { status: "ready", produtores: app.ledger.totals().await, leituras }))
+    let (produtores, retencao) = (app.ledger.totals().await, app.retention.state());
+    Ok(Json(Health { status: "ready", produtores, leituras, retencao }))
 }

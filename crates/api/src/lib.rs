@@ -14,7 +14,7 @@
 //! - `projector`: readings, lists and roll-ups from what is stored; `retention`: what is too old goes
 //! - `store`: the database, and all SQL
 //!
-//! Beside it: [`config`], the settings, and [`backup`], [`check`] and [`reproject`], the subcommands of these names; `doctor`:
+//! Beside it: [`config`], the settings, and [`backup`], [`check`], [`reproject`] and [`retention::apply`], the subcommands of these names; `doctor`:
 //! what check finds.
 
 mod access;
@@ -42,7 +42,7 @@ mod producers;
 pub mod projector;
 mod query;
 pub mod reproject;
-mod retention;
+pub mod retention;
 mod router;
 mod series;
 pub mod server;
@@ -69,6 +69,7 @@ use crate::metrics::{Commits, Deliveries, Levels, Projections};
 use crate::page::Page;
 use crate::producers::totals::Ledger;
 use crate::producers::vitals::Vitals;
+use crate::retention::Retention;
 use crate::router::App;
 
 /// How long the writer may take to store what it was handed, once no request can come any more.
@@ -85,6 +86,8 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let hosts = hosts::check_bind(addr, access.needs_tokens(), config.api_allow_anonymous)?;
     access.check()?;
     let (gate, tls) = (Gate::new(access, access.all_tokens()?, hosts), access.tls()?);
+    // Opening it may write it.
+    let file_time = retention::file_time(&store::locate(&config.database_url)?);
     let (writer, reader) = store::connect(&config.database_url, config.database_readers).await?;
 
     let tasks = TaskTracker::new();
@@ -102,11 +105,13 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     }
     let memory = Memory::new(budget);
     let ledger = Ledger::new(ingest.clone(), reader.clone());
-    let (projections, ages, live_limits) = (Projections::default(), config.ages(), config.live_limits(budget.live));
+    let (projections, retention) = (Projections::default(), Retention::new(config.ages()));
+    let live_limits = config.live_limits(budget.live);
     let (projection, projecting) =
         projector::start(ingest.clone(), reader.clone(), config.timestamp_field, projections.clone(), closing.clone());
     let mut projecting = tasks.spawn(projecting);
-    let retiring = tasks.spawn(retention::run(ages, ingest.clone(), closing.clone()));
+    let retiring = retention.clone().run(file_time, ingest.clone(), reader.clone(), closing.clone());
+    let retiring = tasks.spawn(retiring);
     let deliveries = Deliveries::default();
     let live = Live::new(&ingest, reader.clone(), live_limits, deliveries.clone(), token.clone());
     let mut following = tasks.spawn(live.follow(closing.clone()));
@@ -123,6 +128,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let app = App {
         ingest,
         projection,
+        retention,
         live,
         reader: reader.clone(),
         exports: Exports::new(),

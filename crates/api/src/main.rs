@@ -5,6 +5,7 @@ mod allocator;
 use std::process::ExitCode;
 
 use ponte_api::config::{Action, Cli, Config};
+use ponte_api::retention::apply::retention;
 use ponte_api::token::token;
 use ponte_api::{backup, check, reproject, run, server};
 use service::commands::health;
@@ -26,6 +27,7 @@ fn start(Parsed { cli, sources }: Parsed<Cli>) -> Result<(), Fatal> {
             Action::Serve => serve(cli.config).await,
             Action::Check => check::check(&cli.config, &sources).await,
             Action::Reproject => reproject::reproject(cli.config).await,
+            Action::Retention { action } => retention(&action, cli.config).await,
             Action::Backup { file } => backup::backup(&cli.config, &file).await,
             Action::Health => health(cli.config.server()).await,
             Action::Token { action } => token(&action, &cli.config.access),

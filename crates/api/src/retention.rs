@@ -1,21 +1,32 @@
-//! What is older than the settings allow goes, piece by piece beside the batches: messages, readings, roll-ups.
+//! Retention: what is older than the settings allow is deleted, piece by piece beside the batches.
+//!
+//! - [`look`]: the task that looks for what is too old, and deletes it
+//! - [`trust`]: whether the clock can be believed
+//! - [`apply`]: the subcommand `retention apply` and its route, by which an operator confirms
+//!
+//! Nothing is deleted while the clock is in doubt, and a look deletes at most 5 % of a table: a wrong clock or a
+//! wrong setting must not empty the database before somebody has read the log.
 
+pub mod apply;
+mod look;
+mod trust;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dados::Timestamp;
+use serde::{Deserialize, Serialize};
 use service::doctor::Finding;
 use service::doctor::words::span;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
 
-use crate::ingest::{AsideError, Ingest};
-use crate::store::retention::{Aged, Gone, Place};
-
-/// Between two looks for what has become too old.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Pieces of `dados` in a row in which nothing was too old, after which the rest is taken to be newer. Rows lie in the
-/// order of their coming: one that came late with an old time goes with its neighbours.
-const YOUNG_PIECES_MAX: u32 = 16;
+use self::look::Task;
+pub(crate) use self::trust::APART_MAX;
+use crate::ingest::Ingest;
+use crate::store::retention::Aged;
+use crate::store::{Location, Reader};
 
 /// How old rows may become; for ever where none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +35,22 @@ pub(crate) struct Ages {
     pub(crate) readings: Option<Duration>,
     pub(crate) minutes: Option<Duration>,
     pub(crate) hours: Option<Duration>,
+}
+
+impl Ages {
+    fn of(self, aged: Aged) -> Option<Duration> {
+        match aged {
+            Aged::Messages => self.messages,
+            Aged::Readings => self.readings,
+            Aged::Minutes => self.minutes,
+            Aged::Hours => self.hours,
+        }
+    }
+
+    /// Whether anything is ever deleted.
+    pub(crate) fn is_any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// What goes when, for `check`.
@@ -43,94 +70,79 @@ pub(crate) fn in_words(ages: Ages) -> Finding {
     Finding::ok("retention", what)
 }
 
-/// Looks again and again until the writer ends.
-pub(crate) async fn run(ages: Ages, ingest: Ingest, closing: CancellationToken) {
-    if ages == Ages::default() {
-        closing.cancelled().await;
-        return;
+/// What `/readyz` tells of retention.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Retencao)]
+pub(crate) struct State {
+    /// Rows deleted since the start.
+    pub(crate) apagadas: u64,
+    /// Rows that are too old and are kept for now; the log says why.
+    pub(crate) em_espera: u64,
+    /// How often an operator has confirmed since the start (`ponte-api retention apply`).
+    pub(crate) aplicadas: u64,
+}
+
+/// What others see of retention, and tell it.
+#[derive(Clone, Debug)]
+pub(crate) struct Retention {
+    ages: Ages,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    deleted: AtomicU64,
+    applied: AtomicU64,
+    /// By table, as of the last look.
+    kept: Mutex<[u64; Aged::ALL.len()]>,
+    is_confirmed: AtomicBool,
+    confirmed: Notify,
+}
+
+impl Retention {
+    pub(crate) fn new(ages: Ages) -> Self {
+        Self { ages, shared: Arc::default() }
     }
-    let mut is_failing = false;
-    let look = async {
-        loop {
-            match sweep(ages, &ingest, Timestamp::now()).await {
-                Ok(rows) => {
-                    if std::mem::take(&mut is_failing) {
-                        info!("old rows are deleted again");
-                    }
-                    if rows > 0 {
-                        info!(rows, "old rows deleted");
-                    }
-                }
-                Err(AsideError::Closed) => return,
-                Err(error) => {
-                    if !std::mem::replace(&mut is_failing, true) {
-                        warn!(error = &error as &dyn std::error::Error, "old rows cannot be deleted");
-                    }
-                }
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+
+    /// None where nothing is ever deleted.
+    pub(crate) fn state(&self) -> Option<State> {
+        let Shared { deleted, applied, kept, .. } = &*self.shared;
+        let em_espera = kept.lock().expect("no holder panics").iter().sum();
+        let state =
+            State { apagadas: deleted.load(Ordering::Relaxed), em_espera, aplicadas: applied.load(Ordering::Relaxed) };
+        self.ages.is_any().then_some(state)
+    }
+
+    /// An operator confirms: all that is too old by the clock goes now.
+    pub(crate) fn confirm(&self) {
+        self.shared.is_confirmed.store(true, Ordering::Relaxed);
+        self.shared.confirmed.notify_one();
+    }
+
+    /// Looks again and again until the writer ends.
+    pub(crate) async fn run(
+        self,
+        file_time: Option<Timestamp>,
+        ingest: Ingest,
+        reader: Reader,
+        closing: CancellationToken,
+    ) {
+        if !self.ages.is_any() {
+            closing.cancelled().await;
+            return;
         }
-    };
-    closing.run_until_cancelled(look).await;
+        let task = Task::new(self, ingest, reader);
+        closing.run_until_cancelled(task.run(file_time)).await;
+    }
 }
 
-/// Deletes all that is too old now; how many rows.
-async fn sweep(ages: Ages, ingest: &Ingest, now: Timestamp) -> Result<u64, AsideError> {
-    let mut rows = 0;
-    if let Some(before) = before(now, ages.messages) {
-        rows += messages(ingest, before).await?;
-    }
-    for (aged, age) in [(Aged::Readings, ages.readings), (Aged::Minutes, ages.minutes), (Aged::Hours, ages.hours)] {
-        if let Some(before) = before(now, age) {
-            rows += readings(ingest, aged, before).await?;
-        }
-    }
-    while rows > 0 && ingest.aside(|writer| Box::pin(writer.give_back())).await? {}
-    Ok(rows)
-}
-
-/// The moment that rows must not be older than. None where none can be: the age is longer than time.
-fn before(now: Timestamp, age: Option<Duration>) -> Option<Timestamp> {
-    let age_ms = i64::try_from(age?.as_millis()).ok()?;
-    Timestamp::from_ms(now.as_ms().checked_sub(age_ms)?).ok()
-}
-
-async fn messages(ingest: &Ingest, before: Timestamp) -> Result<u64, AsideError> {
-    let (mut rows, mut after_id, mut young_pieces) = (0, 0, 0);
-    while young_pieces < YOUNG_PIECES_MAX {
-        let retire = ingest.aside(move |writer| Box::pin(writer.retire_messages(after_id, before)));
-        let Gone { rows: gone, next } = retire.await?;
-        debug!(gone, after_id, "messages retired");
-        rows += gone;
-        young_pieces = if gone == 0 { young_pieces + 1 } else { 0 };
-        let Some(last_id) = next else { break };
-        after_id = last_id;
-    }
-    Ok(rows)
-}
-
-async fn readings(ingest: &Ingest, aged: Aged, before: Timestamp) -> Result<u64, AsideError> {
-    let (mut rows, mut place) = (0, Some(Place::default()));
-    while let Some(after) = place {
-        let retire =
-            ingest.aside(move |writer| Box::pin(async move { writer.retire_readings(aged, &after, before).await }));
-        let Gone { rows: gone, next } = retire.await?;
-        rows += gone;
-        place = next;
-    }
-    Ok(rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_longer_than_time_is_none() {
-        let now = Timestamp::from_ms(1_795_404_105_678).unwrap();
-        assert_eq!(before(now, None), None);
-        assert_eq!(before(now, Some(Duration::MAX)), None);
-        assert_eq!(before(now, Some(Duration::from_secs(5_000 * 365 * 86_400))), None);
-        assert_eq!(before(now, Some(Duration::from_secs(3600))).unwrap().as_ms(), 1_795_404_105_678 - 3_600_000);
-    }
+/// When the files of the database were written last, by our clock at that time: to be asked before it is opened. None
+/// where it is new.
+pub(crate) fn file_time(location: &Location) -> Option<Timestamp> {
+    let times = location.files().into_iter().take(2).filter_map(|path| {
+        let metadata = std::fs::metadata(path).ok().filter(|metadata| metadata.len() > 0)?;
+        let since_epoch = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_ms(i64::try_from(since_epoch.as_millis()).ok()?).ok()
+    });
+    times.max()
 }

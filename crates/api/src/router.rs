@@ -23,15 +23,17 @@ use crate::producers::totals::Ledger;
 use crate::producers::vitals::Vitals;
 use crate::producers::{get as ledger, put as report};
 use crate::projector::Projection;
+use crate::retention::Retention;
 use crate::series::get as series;
 use crate::store::Reader;
 use crate::topics::get as topics;
-use crate::{health, metrics, openapi, page, reproject};
+use crate::{health, metrics, openapi, page, reproject, retention};
 
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
+    pub(crate) retention: Retention,
     pub(crate) live: Live,
     pub(crate) reader: Reader,
     pub(crate) exports: Exports,
@@ -61,6 +63,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(ledger::list))
         .routes(routes!(report::report, ledger::one))
         .routes(routes!(reproject::start))
+        .routes(routes!(retention::apply::start))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::scrape))

@@ -7,11 +7,12 @@
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
 //! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
-//! - [`mod@ask`]: asks a server of ours on this machine
+//! - [`mod@ask`]: asks a server of ours on this machine; [`clock`]: the time since the boot
 //! - [`commands`]: what the subcommands check and health have in common; [`doctor`]: what check finds
 
 pub mod ask;
 mod causes;
+pub mod clock;
 pub mod commands;
 pub mod doctor;
 pub mod env_file;

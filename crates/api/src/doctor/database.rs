@@ -7,6 +7,7 @@ use service::doctor::mounts::{Kind, Mount};
 use service::doctor::words::{grouped, size, span};
 use service::{Exit, Fatal};
 
+use crate::retention::APART_MAX;
 use crate::store::inspection::{Inspection, Soundness};
 
 /// A row this far ahead of our clock is no matter of rounding.
@@ -103,7 +104,13 @@ fn newest(newest_ms: i64, now_ms: i64) -> Finding {
         return Finding::warn(subject, format!("it is {} in the future, by this machine's clock", apart(newest_ms - now_ms)))
             .note("one of the clocks is or was wrong, here or where messages are captured: switch NTP on in both (timedatectl set-ntp true)");
     }
-    Finding::ok(subject, format!("it was captured {} ago", apart((now_ms - newest_ms).max(0))))
+    let ago = format!("it was captured {} ago", apart((now_ms - newest_ms).max(0)));
+    if now_ms - newest_ms > APART_MAX.as_millis() as i64 {
+        return Finding::warn(subject, format!("{ago}, by this machine's clock: nothing has come since, or the clock is wrong"))
+            .note("is the clock right? (timedatectl) switch NTP on: timedatectl set-ntp true")
+            .note("retention deletes nothing by a clock that is so far from the data at a start, until it has run steadily for 24 h with new messages, or you confirm it: ponte-api retention apply");
+    }
+    Finding::ok(subject, ago)
 }
 
 #[cfg(test)]
@@ -158,6 +165,9 @@ mod tests {
     fn a_message_of_the_future_is_noticed() {
         assert_eq!(newest(60_000, 0).level, Level::Ok);
         assert_eq!(newest(0, 3_600_000).what, "it was captured 60 min ago");
+        let finding = newest(0, 27 * 3_600_000);
+        assert_eq!(finding.level, Level::Warn);
+        assert!(finding.what.contains("27 h ago, by this machine's clock"), "{finding:?}");
         let finding = newest(200_000, 0);
         assert_eq!(finding.level, Level::Warn);
         assert!(finding.what.contains("3 min in the future"), "{finding:?}");

@@ -59,6 +59,15 @@ impl IntoResponses for NoneTaken {
     }
 }
 
+/// Where nothing is ever deleted.
+pub(crate) struct NoRetention;
+
+impl IntoResponses for NoRetention {
+    fn responses() -> Responses {
+        errors([("Nothing is ever deleted", Error::no_retention())])
+    }
+}
+
 /// What the client has is still so.
 pub(crate) struct Kept;
 

@@ -28,6 +28,7 @@ mod process;
 mod producer;
 mod program;
 mod projections;
+mod retention;
 mod series;
 mod shutdown;
 mod startup;
