@@ -34,6 +34,10 @@ pub struct Dado {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub formato: Option<String>,
+    /// The message was captured before the clock was set, and `timestamp` was corrected once it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub hora_corrigida: Option<bool>,
 }
 
 /// The answer to a batch. A batch that inserted nothing has no ids.

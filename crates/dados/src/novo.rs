@@ -49,6 +49,9 @@ pub struct NovoDado<'a> {
     /// How `valor` encodes the payload; plain text where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formato: Option<Formato>,
+    /// Whether `timestamp` was corrected: the message was captured before the clock was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hora_corrigida: Option<bool>,
 }
 
 /// How a `valor` encodes bytes that are no text.
@@ -82,7 +85,16 @@ impl<'a> NovoDado<'a> {
             Ok(text) => (Cow::Borrowed(text), None),
             Err(_) => (Cow::Owned(STANDARD.encode(payload)), Some(Formato::Base64)),
         };
-        Self { valor: Valor(valor), topico: None, timestamp: None, qos: None, retido: None, dup: None, formato }
+        Self {
+            valor: Valor(valor),
+            topico: None,
+            timestamp: None,
+            qos: None,
+            retido: None,
+            dup: None,
+            formato,
+            hora_corrigida: None,
+        }
     }
 }
 

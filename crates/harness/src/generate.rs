@@ -63,6 +63,7 @@ impl Options {
             retido: Some(false),
             dup: Some(false),
             formato: None,
+            hora_corrigida: None,
         })
     }
 

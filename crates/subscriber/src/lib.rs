@@ -4,9 +4,10 @@
 //! acknowledge it; [`forward`] takes it out of the spool and posts it. [`session`] is what must be remembered of the
 //! broker's session; [`status`] tells how each of them is, and [`metrics`] counts.
 //!
-//! - [`config`]: the settings; [`retry`]: how long to wait; [`commands`]: the subcommand `quarantine`; [`doctor`]: `check`
+//! - [`config`]: the settings; [`retry`]: how long to wait; [`clock`]: times from before the clock was set; [`commands`]: the subcommand `quarantine`; [`doctor`]: `check`
 
 pub mod capture;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod doctor;

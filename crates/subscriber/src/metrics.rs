@@ -169,6 +169,7 @@ mod tests {
             retain: false,
             dup: false,
             captured_ms: Timestamp::now().as_ms() - 3_600_000,
+            clock: Default::default(),
         };
         writer.append([Entry::Message(&message)].into_iter()).unwrap();
         let levels = Status::new(gauge).levels();

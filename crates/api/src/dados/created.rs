@@ -50,7 +50,7 @@ pub(super) fn json(id: &str, row: &Row) -> Vec<u8> {
 
 /// The same behind what is there.
 pub(crate) fn write_json(into: &mut Vec<u8>, id: &str, row: &Row) {
-    let Row { valor, timestamp, topico, qos, retido, dup, formato } = row;
+    let Row { valor, timestamp, topico, qos, retido, dup, formato, hora_corrigida } = row;
     let mut json = Json(into);
     json.raw("{\"id\":").raw(id).raw(",\"topico\":");
     match topico {
@@ -69,6 +69,9 @@ pub(crate) fn write_json(into: &mut Vec<u8>, id: &str, row: &Row) {
     }
     if let Some(formato) = formato {
         json.raw(",\"formato\":").string(formato.as_str());
+    }
+    if let Some(flag) = hora_corrigida {
+        json.raw(",\"hora_corrigida\":").raw(if *flag { "true" } else { "false" });
     }
     json.raw("}");
 }
@@ -138,6 +141,7 @@ mod tests {
             retido: row.retido,
             dup: row.dup,
             formato: row.formato.map(|formato| formato.as_str().to_owned()),
+            hora_corrigida: row.hora_corrigida,
         }
     }
 
@@ -165,10 +169,11 @@ mod tests {
             id in 1..i64::MAX, valor in "(\\PC|[\"\\\\\n\r\t\u{1}{}:]){0,40}", topico in option::of("\\PC{1,20}"),
             ms in 0..253_402_207_200_000_i64, qos in option::of(0..3_u8),
             retido in option::of(any::<bool>()), dup in option::of(any::<bool>()), coded in any::<bool>(),
+            hora_corrigida in option::of(any::<bool>()),
         ) {
             let timestamp = dados::Timestamp::from_ms(ms).unwrap().to_sql().into();
             let (topico, formato) = (topico.map(Into::into), coded.then_some(Formato::Base64));
-            let row = Row { valor: valor.into(), timestamp, topico, qos, retido, dup, formato };
+            let row = Row { valor: valor.into(), timestamp, topico, qos, retido, dup, formato, hora_corrigida };
             let text = String::from_utf8(json(&id.to_string(), &row)).unwrap();
             prop_assert_eq!(text, serde_json::to_string(&dado(id, &row)).unwrap());
         }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// Longest name of an unknown field that is repeated to the client, in characters.
 const NAME_CHARS_MAX: usize = 64;
-const FIELDS: &str = "valor, topico, timestamp, qos, retido, dup and formato";
+const FIELDS: &str = "valor, topico, timestamp, qos, retido, dup, formato and hora_corrigida";
 
 /// What an object must look like, for whoever sent another.
 pub(crate) struct Shape {
@@ -166,7 +166,7 @@ fn check_field(name: &str, raw: &str) -> Option<Cow<'static, str>> {
             None | Some(Some(Whole(3..))) => "qos is 0, 1 or 2",
             Some(_) => return None,
         },
-        "retido" | "dup" => match read::<Option<bool>>(raw) {
+        "retido" | "dup" | "hora_corrigida" => match read::<Option<bool>>(raw) {
             Some(_) => return None,
             None => "expected true or false",
         },

@@ -76,6 +76,7 @@ impl Rows {
             retido: novo.retido,
             dup: novo.dup,
             formato: novo.formato,
+            hora_corrigida: novo.hora_corrigida,
         });
     }
 
@@ -205,5 +206,14 @@ fn read_form(text: &str) -> Result<NovoDado<'_>, Fault> {
     let timestamp = timestamp
         .map(|text| text.parse::<Timestamp>().map_err(|error| wrong(Kind::Content, "timestamp", &error.to_string())))
         .transpose()?;
-    Ok(NovoDado { valor: Valor(valor), topico, timestamp, qos: None, retido: None, dup: None, formato: None })
+    Ok(NovoDado {
+        valor: Valor(valor),
+        topico,
+        timestamp,
+        qos: None,
+        retido: None,
+        dup: None,
+        formato: None,
+        hora_corrigida: None,
+    })
 }

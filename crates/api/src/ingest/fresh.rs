@@ -150,7 +150,17 @@ mod tests {
 
     fn rows(count: usize, bytes: usize) -> Vec<Row> {
         let valor = "0".repeat(bytes).into();
-        let row = Row { valor, timestamp: "".into(), topico: None, qos: None, retido: None, dup: None, formato: None };
+        let (timestamp, none) = ("".into(), None);
+        let row = Row {
+            valor,
+            timestamp,
+            topico: None,
+            qos: None,
+            retido: none,
+            dup: none,
+            formato: None,
+            hora_corrigida: none,
+        };
         vec![row; count]
     }
 

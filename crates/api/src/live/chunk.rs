@@ -254,7 +254,17 @@ mod tests {
 
     fn dado(id: i64, topico: Option<&str>, valor: &str) -> Dado {
         let (topico, valor) = (topico.map(str::to_owned), Some(valor.to_owned()));
-        Dado { id, topico, valor, timestamp: None, qos: None, retido: None, dup: None, formato: None }
+        Dado {
+            id,
+            topico,
+            valor,
+            timestamp: None,
+            qos: None,
+            retido: None,
+            dup: None,
+            formato: None,
+            hora_corrigida: None,
+        }
     }
 
     fn chunk(valor: &str, held: &Held) -> Chunk {
@@ -301,7 +311,17 @@ mod tests {
         for (id, topico, bytes) in [(1, "a", LARGE_VALUE_BYTES), (2, "b", LARGE_VALUE_BYTES + 1)] {
             let (valor, timestamp, topico) =
                 ("x".repeat(bytes).into(), "2026-11-23 03:21:45.678".into(), topico.into());
-            let row = Row { valor, timestamp, topico: Some(topico), qos: None, retido: None, dup: None, formato: None };
+            let (topico, none) = (Some(topico), None);
+            let row = Row {
+                valor,
+                timestamp,
+                topico,
+                qos: None,
+                retido: none,
+                dup: none,
+                formato: None,
+                hora_corrigida: none,
+            };
             encoded.fresh(id, row);
         }
         for chunk in [read, encoded.chunk((0, 2), &Held::default())] {

@@ -66,6 +66,7 @@ mod tests {
             retido: None,
             dup: None,
             formato: None,
+            hora_corrigida: None,
         };
         let mut text = Vec::new();
         row(&mut text, &dado).unwrap();

@@ -112,6 +112,7 @@ impl Sent {
             retido: None,
             dup: None,
             formato: None,
+            hora_corrigida: None,
         }
     }
 

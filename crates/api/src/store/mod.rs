@@ -36,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) retido: Option<bool>,
     pub(crate) dup: Option<bool>,
     pub(crate) formato: Option<Formato>,
+    /// Whether the time was corrected by who captured it.
+    pub(crate) hora_corrigida: Option<bool>,
 }
 
 impl Row {

@@ -178,6 +178,7 @@ mod tests {
             retido: Some(false),
             dup: Some(false),
             formato,
+            hora_corrigida: None,
         }
     }
 

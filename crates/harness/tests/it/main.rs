@@ -3,6 +3,7 @@
 //! Each test has its own broker, API, subscriber, ports and directory, and ends by asserting that nothing is left behind.
 
 mod access;
+mod clock;
 mod compose;
 mod demo;
 mod doctor;

@@ -86,7 +86,7 @@ const UNUSABLE: &str = "*";
 /// The columns of which charts and lists are made.
 const COLUMNS: &str = "
     dados: id Integer, valor Text, timestamp DateTime, topico Text, qos Integer, retido Boolean, dup Boolean,
-        formato Text, produtor_id Integer, sequencia Integer
+        formato Text, produtor_id Integer, sequencia Integer, hora_corrigida Boolean
     produtores: id Integer, uuid Text, nome Text, ultima_sequencia Integer, recebidas Integer, quarentena Integer,
         visto_em DateTime, armazenadas Integer, confirmadas Integer, danificadas Integer, criado_em DateTime
     leituras: topico Text, campo Text, timestamp DateTime, dado_id Integer, numero Float, texto Text,

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use dados::{NovoDado, Timestamp};
 
-use crate::spool::{Frame, Message};
+use crate::spool::{Clock, Frame, Message};
 
 /// The most messages of one request.
 const ROWS_MAX: usize = 4096;
@@ -38,6 +38,7 @@ impl Stored {
             qos: Some(message.qos),
             retido: Some(message.retain),
             dup: Some(message.dup),
+            hora_corrigida: (message.clock == Clock::Corrected).then_some(true),
             ..NovoDado::from_payload(&message.payload)
         }
     }
@@ -64,6 +65,11 @@ impl Queue {
         let before = self.messages.len();
         self.messages.extend((frame.first_sequence..).zip(frame.messages).map(stored));
         self.bytes += self.messages.range(before..).map(Stored::bytes).sum::<usize>();
+    }
+
+    /// What is known of the clock when each message was captured.
+    pub(super) fn clocks(&self) -> impl Iterator<Item = Clock> {
+        self.messages.iter().map(|stored| stored.message.clock)
     }
 
     /// Whether a request could hold more than what is queued.
@@ -104,6 +110,11 @@ impl Batch {
     #[expect(clippy::len_without_is_empty, reason = "a batch is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Every message.
+    pub(super) fn messages_mut(&mut self) -> impl Iterator<Item = &mut Message> {
+        self.0.iter_mut().map(|stored| &mut stored.message)
     }
 
     /// When the first message was captured, in milliseconds since the Unix epoch.
@@ -158,6 +169,7 @@ mod tests {
             retain: false,
             dup: false,
             captured_ms: 0,
+            clock: Clock::Set,
         };
         let mut queue = Queue::default();
         for &(first_sequence, bytes) in sizes {

@@ -26,6 +26,7 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::clock::{self, Corrector};
 use crate::config::Api;
 use crate::retry::Backoff;
 use crate::spool::{Gauge, Progress, Reader};
@@ -63,6 +64,7 @@ pub struct Forwarder {
     /// Failures in a row.
     failures: u32,
     logged: Option<Instant>,
+    corrector: Corrector,
 }
 
 /// A batch on its way, and where the cursor goes when it is through: further than its last message where the API has
@@ -105,6 +107,7 @@ impl Forwarder {
             must_report: false,
             failures: 0,
             logged: None,
+            corrector: Corrector::new(),
         })
     }
 
@@ -171,7 +174,29 @@ impl Forwarder {
                 None => break,
             }
         }
-        Ok(self.queue.take())
+        self.wait_for_clock().await;
+        let mut batch = self.queue.take();
+        let corrected =
+            batch.messages_mut().filter_map(|message| self.corrector.correct(message).then_some(())).count();
+        if corrected > 0 {
+            info!(messages = corrected, "the clock was set after they were captured: their times are corrected");
+        }
+        Ok(batch)
+    }
+
+    /// Waits until messages that were captured before the clock was set can have their right time, or have waited long.
+    async fn wait_for_clock(&mut self) {
+        if !self.corrector.waits(self.queue.clocks()) {
+            return;
+        }
+        warn!(
+            wait_s_max = clock::WAIT_MAX.as_secs(),
+            "this machine's clock is not set: messages wait for that, and for their time"
+        );
+        while self.corrector.waits(self.queue.clocks()) {
+            sleep(clock::LOOK_EVERY).await;
+            self.report_if_due().await;
+        }
     }
 
     /// Posts a batch, and parts of it where the API refuses it, until every message is confirmed or quarantined.

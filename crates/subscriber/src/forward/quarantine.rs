@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::batch::{Stored, topic_text};
 use super::post::Refusal;
-use crate::spool::{Gauge, Message};
+use crate::spool::{Clock, Gauge, Message};
 use crate::status::Status;
 
 const SUFFIX: &str = ".json";
@@ -56,6 +56,9 @@ pub struct Entry {
     pub dup: bool,
     /// When it was captured.
     pub captured_at: Timestamp,
+    /// Whether that was corrected, since the clock was not set.
+    #[serde(default)]
+    pub hora_corrigida: bool,
 }
 
 impl Quarantine {
@@ -66,7 +69,7 @@ impl Quarantine {
 
     /// Keeps a message, durably; the same one twice is kept once.
     pub(super) fn add(&self, producer: Uuid, stored: &Stored, refusal: &Refusal) -> io::Result<()> {
-        let Message { payload, qos, retain, dup, captured_ms, .. } = &stored.message;
+        let Message { payload, qos, retain, dup, captured_ms, clock, .. } = &stored.message;
         let entry = Entry {
             producer,
             sequence: stored.sequence,
@@ -79,6 +82,7 @@ impl Quarantine {
             retain: *retain,
             dup: *dup,
             captured_at: Timestamp::from_ms(*captured_ms).unwrap_or_else(|_| Timestamp::now()),
+            hora_corrigida: *clock == Clock::Corrected,
         };
         fs::create_dir_all(&self.dir)?;
         let draft = self.dir.join("draft");
@@ -174,6 +178,7 @@ impl Entry {
             retain: self.retain,
             dup: self.dup,
             captured_ms: self.captured_at.as_ms(),
+            clock: if self.hora_corrigida { Clock::Corrected } else { Clock::Set },
         };
         Ok(Stored { sequence: self.sequence, message })
     }
@@ -200,6 +205,7 @@ mod tests {
             retain: true,
             dup: true,
             captured_ms: 1_700_000_000_123,
+            clock: Clock::Corrected,
         };
         let stored = Stored { sequence: 12, message };
         let refusal = Refusal { status: 422, reason: "no".into() };

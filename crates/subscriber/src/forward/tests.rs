@@ -139,6 +139,7 @@ fn append(writer: &mut Writer, texts: &[String]) {
             retain: false,
             dup: false,
             captured_ms: 1,
+            clock: Default::default(),
         };
         writer.append([Entry::Message(&message)].into_iter()).unwrap();
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use dados::Timestamp;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
 
 use super::gate::Ack;
 use crate::capture::Delivery;
+use crate::clock;
 use crate::config::Retained;
 use crate::session::owed::Delivery as Standing;
 use crate::session::reuse::Reuse;
@@ -100,12 +100,14 @@ fn fingerprint(publish: &Publish) -> Fingerprint {
 }
 
 fn message(publish: Publish) -> Message {
+    let (captured_ms, clock) = clock::now();
     Message {
         topic: publish.topic,
         payload: publish.payload,
         qos: publish.qos as u8,
         retain: publish.retain,
         dup: publish.dup,
-        captured_ms: Timestamp::now().as_ms(),
+        captured_ms,
+        clock,
     }
 }

@@ -4,7 +4,7 @@
 //! `magic u32 | crc32 u32 | len u32 | first_sequence u64 | count u32 | mark u32 | (size u32, entry)*`, where `len`
 //! counts what follows the 28 bytes of header, the checksum covers everything after itself, `count` is the number of
 //! messages, and `mark` is 0 but in a checkpoint. An entry is a message, `captured_ms i64 | bits u8 | topic_len u16 |
-//! topic | payload`, or, where the highest bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | late, dup
+//! topic | payload`, with `boot u64 | since_boot_ms u64` behind the bits where bit 4 of them is set, or, where the highest bit of its size is set, a note: `1 | pkid u16 | fingerprint u64 | late, dup
 //! u8` (held), `2 | pkid u16` (released), `3` (session lost),
 //! `4 | pkid u16 | fingerprint u64` (past), `5 | messages u32` (passed) or `6` (early). The magic lets a reader find
 //! the next frame behind damaged bytes; it is each spool's own and nobody's business, so that no payload can pass for a
@@ -24,6 +24,8 @@ pub(crate) const MESSAGE_ALONE_BYTES: usize = HEADER_BYTES + 4 + MESSAGE_HEADER_
 
 const BIT_RETAIN: u8 = 1 << 2;
 const BIT_DUP: u8 = 1 << 3;
+const BIT_UNSET: u8 = 1 << 4;
+const BOOT_TIME_BYTES: usize = 16;
 
 /// In an entry's size: it is a note.
 const NOTE: u32 = 1 << 31;
@@ -51,6 +53,29 @@ pub struct Message {
     pub dup: bool,
     /// Capture time, milliseconds since the Unix epoch.
     pub captured_ms: i64,
+    /// Whether that can be right.
+    pub clock: Clock,
+}
+
+/// Whether the clock was set when a message was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// As far as is known.
+    #[default]
+    Set,
+    /// It showed a time long before this program was made. What the clock that never steps showed is kept.
+    Unset(BootTime),
+    /// It was not, and the time was corrected since. A frame has no such message.
+    Corrected,
+}
+
+/// A moment by the clock that never steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootTime {
+    /// Which boot of the machine it was.
+    pub boot: u64,
+    /// Milliseconds since then.
+    pub since_ms: u64,
 }
 
 /// What an append takes: the entries of a frame, in receipt order.
@@ -66,7 +91,10 @@ impl Entry<'_> {
     /// Its size within a frame.
     pub(super) fn encoded_len(&self) -> usize {
         4 + match self {
-            Self::Message(message) => MESSAGE_HEADER_BYTES + message.topic.len() + message.payload.len(),
+            Self::Message(message) => {
+                let boot_time = if matches!(message.clock, Clock::Unset(_)) { BOOT_TIME_BYTES } else { 0 };
+                MESSAGE_HEADER_BYTES + boot_time + message.topic.len() + message.payload.len()
+            }
             Self::Note(Note::Held { .. }) => 12,
             Self::Note(Note::Released { .. }) => 3,
             Self::Note(Note::Past { .. }) => 11,
@@ -201,7 +229,14 @@ fn put_message(message: &Message, encoded_len: usize, out: &mut BytesMut) {
     let bits = message.qos & 3 | if message.retain { BIT_RETAIN } else { 0 } | if message.dup { BIT_DUP } else { 0 };
     out.put_u32_le((encoded_len - 4) as u32);
     out.put_i64_le(message.captured_ms);
-    out.put_u8(bits);
+    match message.clock {
+        Clock::Unset(BootTime { boot, since_ms }) => {
+            out.put_u8(bits | BIT_UNSET);
+            out.put_u64_le(boot);
+            out.put_u64_le(since_ms);
+        }
+        Clock::Set | Clock::Corrected => out.put_u8(bits),
+    }
     out.put_u16_le(message.topic.len() as u16);
     out.put_slice(&message.topic);
     out.put_slice(&message.payload);
@@ -251,6 +286,10 @@ fn take_entry(rest: &mut Bytes, frame: &mut Frame) -> Option<()> {
 fn message(mut entry: Bytes) -> Option<Message> {
     let captured_ms = entry.try_get_i64_le().ok()?;
     let bits = entry.try_get_u8().ok()?;
+    let clock = match bits & BIT_UNSET {
+        0 => Clock::Set,
+        _ => Clock::Unset(BootTime { boot: entry.try_get_u64_le().ok()?, since_ms: entry.try_get_u64_le().ok()? }),
+    };
     let topic_len = entry.try_get_u16_le().ok()? as usize;
     if topic_len > entry.len() {
         return None;
@@ -263,6 +302,7 @@ fn message(mut entry: Bytes) -> Option<Message> {
         retain: bits & BIT_RETAIN != 0,
         dup: bits & BIT_DUP != 0,
         captured_ms,
+        clock,
     })
 }
 
@@ -298,14 +338,16 @@ pub(super) mod tests {
             prop::collection::vec(any::<u8>(), 0..200),
             0u8..3,
             any::<(bool, bool, i64)>(),
+            any::<Option<(u64, u64)>>(),
         )
-            .prop_map(|(topic, payload, qos, (retain, dup, captured_ms))| Message {
+            .prop_map(|(topic, payload, qos, (retain, dup, captured_ms), unset)| Message {
                 topic: topic.into(),
                 payload: payload.into(),
                 qos,
                 retain,
                 dup,
                 captured_ms,
+                clock: unset.map_or(Clock::Set, |(boot, since_ms)| Clock::Unset(BootTime { boot, since_ms })),
             })
     }
 
@@ -331,6 +373,28 @@ pub(super) mod tests {
         let notes = notes.iter().copied().map(Entry::Note);
         CODEC.encode(first, 0, notes.chain(messages.iter().map(Entry::Message)), &mut out);
         out.freeze()
+    }
+
+    #[test]
+    fn a_frame_from_before_messages_had_a_boot_time_is_read() {
+        // Written by the program before: sequence 7, a message of QoS 1 captured at 5 ms, topic `a`, payload `x`.
+        let entry = b"\x0d\0\0\0\x05\0\0\0\0\0\0\0\x01\x01\0ax";
+        let mut bytes = b"PNT1\0\0\0\0\x11\0\0\0\x07\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0".to_vec();
+        bytes.extend_from_slice(entry);
+        let crc = crc32fast::hash(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        let message = Message {
+            topic: Bytes::from_static(b"a"),
+            payload: Bytes::from_static(b"x"),
+            qos: 1,
+            retain: false,
+            dup: false,
+            captured_ms: 5,
+            clock: Clock::Set,
+        };
+        assert_eq!(encoded(7, std::slice::from_ref(&message), &[])[..], bytes[..], "and what it reads is written");
+        let (frame, _) = CODEC.decode(&bytes.into()).unwrap();
+        assert_eq!(frame, Frame { first_sequence: 7, messages: vec![message], notes: Vec::new() });
     }
 
     proptest! {

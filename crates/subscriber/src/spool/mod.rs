@@ -36,7 +36,7 @@ use cursor::Cursor;
 pub use cursor::Progress;
 use frame::Codec;
 pub(crate) use frame::MESSAGE_ALONE_BYTES;
-pub use frame::{Entry, Frame, Message};
+pub use frame::{BootTime, Clock, Entry, Frame, Message};
 pub use reader::Reader;
 pub use writer::{AppendError, Writer};
 

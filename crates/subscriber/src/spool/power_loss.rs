@@ -261,6 +261,7 @@ fn message(pkid: u16, index: usize, bytes: usize) -> Message {
         retain: false,
         dup: false,
         captured_ms: 1,
+        clock: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn message(text: &str) -> Message {
         retain: false,
         dup: false,
         captured_ms: 1,
+        clock: Default::default(),
     }
 }
 

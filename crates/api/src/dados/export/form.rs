@@ -87,6 +87,7 @@ fn push_csv_before_value(line: &mut String, Dado { id, topico, .. }: &Dado) {
     push_field(line, topico.as_deref());
 }
 
+/// `hora_corrigida` is in NDJSON alone: the columns are those that spreadsheets of users know.
 fn push_csv_after_value(line: &mut String, row: &Dado) {
     let Dado { timestamp, qos, retido, dup, formato, .. } = row;
     push_field(line, timestamp.as_deref());
@@ -132,6 +133,7 @@ mod tests {
             retido: Some(false),
             dup: Some(true),
             formato: None,
+            hora_corrigida: None,
         };
         let head = "id,topico,valor,timestamp,qos,retido,dup,formato\r\n";
         let line = "7,casa/sala,\"{\"\"t\"\":\"\"a\\nb\"\"}\",2026-11-23T03:21:45.678Z,1,false,true,\r\n";

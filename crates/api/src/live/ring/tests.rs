@@ -102,6 +102,7 @@ impl World {
                 retido: None,
                 dup: None,
                 formato: None,
+                hora_corrigida: None,
             })
             .collect();
         let last = if rows.len() == rows_max { rows.last().map_or(until, |row| row.id) } else { until };

@@ -10,7 +10,7 @@ use crate::store::Row;
 
 /// A group of up to so many rows, which is what waits while a commit runs, fits one statement whatever its size.
 const EXACT_ROWS_MAX: usize = 64;
-/// The largest statement: 4608 parameters of SQLite's 32766.
+/// The largest statement: 5120 parameters of SQLite's 32766.
 const STATEMENT_ROWS_MAX: usize = 512;
 /// The largest text: some milliseconds of SQLite's thread, beside which waking it costs little.
 const TEXT_ROWS_MAX: usize = 4 * STATEMENT_ROWS_MAX;
@@ -85,7 +85,9 @@ fn text(rows: &[&Row], part: Range<usize>, sent: Option<Sent<'_>>, within: Withi
     let own = within == Within::Own && !alone;
     let (begins, commits) = (own && part.start == 0, own && part.end == rows.len());
     let mut text = Text::default();
-    text.reserve(part.len() * 9 + 7);
+    // So few rows have a corrected time that the others do not name the column.
+    let corrected = rows[part.clone()].iter().any(|row| row.hora_corrigida.is_some());
+    text.reserve(part.len() * 10 + 7);
     if begins {
         text.say("begin immediate");
     }
@@ -94,13 +96,16 @@ fn text(rows: &[&Row], part: Range<usize>, sent: Option<Sent<'_>>, within: Withi
         add_ledger(&mut text, sent, &part)?;
     }
     for rows in rows[part.clone()].chunks(STATEMENT_ROWS_MAX) {
-        text.say(&if sent.is_some() { sent_sql(rows.len()) } else { unmarked_sql(rows.len()) });
+        text.say(&sql(sent.is_some(), corrected, rows.len()));
     }
     for (number, row) in part.clone().zip(&rows[part]) {
         add_row(&mut text, row)?;
         if let Some(sent) = sent {
             text.bind(sent.producer_id)?;
             text.bind(sent.first_sequence + number as i64)?;
+        }
+        if corrected {
+            text.bind(row.hora_corrigida)?;
         }
     }
     if commits {
@@ -129,15 +134,13 @@ fn add_ledger(text: &mut Text, sent: Sent<'_>, part: &Range<usize>) -> Result<()
     text.bind(before)
 }
 
-fn unmarked_sql(rows: usize) -> String {
-    let values = values("(?,?,?,?,?,?,?)", rows);
-    format!("insert into dados (valor, timestamp, topico, qos, retido, dup, formato) values {values}")
-}
-
-fn sent_sql(rows: usize) -> String {
-    let values = values("(?,?,?,?,?,?,?,?,?)", rows);
+fn sql(sent: bool, corrected: bool, rows: usize) -> String {
+    let (of_sent, of_corrected) =
+        (if sent { ", produtor_id, sequencia" } else { "" }, if corrected { ", hora_corrigida" } else { "" });
+    let width = 7 + if sent { 2 } else { 0 } + usize::from(corrected);
+    let values = values(&format!("({}?)", "?,".repeat(width - 1)), rows);
     format!(
-        "insert into dados (valor, timestamp, topico, qos, retido, dup, formato, produtor_id, sequencia) values {values}"
+        "insert into dados (valor, timestamp, topico, qos, retido, dup, formato{of_sent}{of_corrected}) values {values}"
     )
 }
 

@@ -30,7 +30,7 @@ pub(super) fn columns() -> String {
         "cast(cast(topico as text) as blob),
          case when octet_length(valor) <= {LARGE_VALUE_BYTES} then cast(cast(valor as text) as blob) end,
          cast(cast(timestamp as text) as blob), cast(qos as integer), cast(retido as integer), cast(dup as integer),
-         cast(cast(formato as text) as blob), octet_length(valor)"
+         cast(cast(formato as text) as blob), octet_length(valor), cast(hora_corrigida as integer)"
     )
 }
 
@@ -150,6 +150,7 @@ pub(super) fn dado(row: &SqliteRow) -> Result<(Dado, Option<LargeValue>), sqlx::
         retido: flag(5)?,
         dup: flag(6)?,
         formato: text(row, 7)?,
+        hora_corrigida: flag(9)?,
     };
     Ok((dado, bytes.map(|bytes| LargeValue { id, bytes })))
 }

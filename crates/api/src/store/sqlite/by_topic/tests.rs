@@ -23,6 +23,7 @@ fn batch(rows: usize) -> Batch {
         retido: None,
         dup: None,
         formato: None,
+        hora_corrigida: None,
     };
     Batch { rows: vec![row; rows], origin: Origin::Unmarked }
 }

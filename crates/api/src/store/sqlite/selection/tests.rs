@@ -115,6 +115,7 @@ fn row((topic, time): Known) -> Row {
         retido: None,
         dup: None,
         formato: None,
+        hora_corrigida: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn row(valor: &str) -> Row {
         retido: None,
         dup: None,
         formato: None,
+        hora_corrigida: None,
     }
 }
 

@@ -118,6 +118,7 @@ fn novo(number: usize) -> anyhow::Result<NovoDado<'static>> {
         retido: Some(false),
         dup: Some(false),
         formato: None,
+        hora_corrigida: None,
     })
 }
 
