@@ -1,22 +1,26 @@
 //! The cards: what each asks of which table, how it looks, and which filters it follows.
 
-use crate::mbql::{Clause, Options, Query, Stage, call, descending, field, named, rounded};
+use crate::filters::{FIELD, Filter, PERIOD, PERIOD_OF_HOURS, TOPIC};
+use crate::mbql::{
+    Clause, Join, Options, Query, Stage, ascending, call, descending, field, given, joined, joined_rounded, named,
+    rounded,
+};
 use crate::tables::Tables;
 use crate::text::{Title, Words};
 use crate::wire::{CardBody, Visualization};
 use crate::{fingerprint, mark};
 
-/// Names of filters, on the dashboard and in its address.
-pub(crate) const PERIOD: &str = "periodo";
-pub(crate) const PERIOD_OF_HOURS: &str = "periodo_horas";
-pub(crate) const TOPIC: &str = "topico";
-pub(crate) const FIELD: &str = "campo";
-
 /// Most bars that fit beside each other.
 const TOPICS_MAX: u32 = 50;
 const MESSAGES_MAX: u32 = 100;
+/// Metabase draws no more lines in one chart: it shows an error instead.
+const SERIES_MAX: u32 = 100;
 /// Any UUID will do: the order refers to the sum by it.
 const SUM_UUID: &str = "5b0b5c0a-3f52-4d2f-9d8e-0d6b8f2f6b11";
+const JOIN_UUID: &str = "5b0b5c0a-3f52-4d2f-9d8e-0d6b8f2f6b12";
+/// The keys of the cards whose columns filters offer.
+pub(crate) const TOPICS: &str = "topicos";
+pub(crate) const FIELDS: &str = "campos";
 
 /// A card as it should be.
 pub(crate) struct Card {
@@ -26,8 +30,7 @@ pub(crate) struct Card {
     display: &'static str,
     query: Query,
     visualization: Visualization,
-    /// Filters, each with the column that it filters.
-    pub(crate) filters: Vec<(&'static str, u64)>,
+    pub(crate) filters: Vec<Filter>,
     pub(crate) place: Place,
 }
 
@@ -67,9 +70,9 @@ impl Card {
 }
 
 /// All cards, in the order of the dashboard.
-pub(crate) fn cards(database: u64, tables: &Tables, words: &Words) -> [Card; 6] {
+pub(crate) fn cards(database: u64, tables: &Tables, words: &Words) -> [Card; 7] {
     let make = Maker { database, tables, words };
-    [make.minutes(), make.hours(), make.latest(), make.messages(), make.newest(), make.producers()]
+    [make.minutes(), make.hours(), make.latest(), make.messages(), make.fields(), make.newest(), make.producers()]
 }
 
 struct Maker<'a> {
@@ -91,6 +94,9 @@ impl Maker<'_> {
 
     /// The mean of each step of time: the sum of the sums by the sum of the counts, since means have no mean. A line
     /// chart takes one column beside the time, so topic and field become one.
+    ///
+    /// The first stage chooses the series, so that there are never more than Metabase draws. The filters for topic and
+    /// field are of that stage: what people choose is always among them.
     fn series(
         &self,
         key: &'static str,
@@ -102,30 +108,47 @@ impl Maker<'_> {
         const SERIES: &str = "serie";
         const MEAN: &str = "media";
         let id = |field| self.id(table, field);
-        let mut stage = self.stage(table);
+        let [topic, campo] = ["topico", "campo"].map(|field| self.id("campos", field));
+        let mut stage = Stage::next();
+        let conditions = ["topico", "campo"].map(|name| call("=", [given(name), joined(table, id(name))]));
+        stage.joins = vec![Join::inner(table, JOIN_UUID, self.tables.table(table), conditions.into())];
         let series = Options { expression_name: Some(SERIES), ..Options::default() };
-        let parts = vec![field(id("topico")), Clause::Text(" · "), field(id("campo"))];
+        let parts = vec![given("topico"), Clause::Text(" · "), given("campo")];
         stage.expressions = vec![Clause::Call("concat", series, parts)];
         let mean = Options { name: Some(MEAN), display_name: Some(self.words.mean), ..Options::default() };
-        let sums = vec![call("sum", [field(id("soma"))]), call("sum", [field(id("n"))])];
-        stage.aggregation = vec![Clause::Call("/", mean, sums)];
-        stage.breakout = vec![rounded(id(time), unit), named(SERIES)];
+        let sums = ["soma", "n"].map(|name| call("sum", [joined(table, id(name))]));
+        stage.aggregation = vec![Clause::Call("/", mean, sums.into())];
+        stage.breakout = vec![joined_rounded(table, id(time), unit), named(SERIES)];
         // Metabase cuts answers at 10,000 rows without a word: then the oldest are missing, not the newest.
-        stage.order_by = vec![descending(rounded(id(time), unit))];
+        stage.order_by = vec![descending(joined_rounded(table, id(time), unit))];
+        let period = Filter::at(period, id(time), (Some(table), 1), id(time));
+        let chosen = |parameter, field, name| Filter::at(parameter, field, (None, 0), id(name));
         Card {
             key,
             title,
             display: "line",
-            query: Query::new(self.database, stage),
+            query: Query::new(self.database, [self.chosen_series(), stage]),
             visualization: Visualization {
                 dimensions: vec![time, SERIES],
                 metrics: vec![MEAN],
                 x_scale: Some("timeseries"),
                 y_unpinned: Some(true),
             },
-            filters: vec![(period, id(time)), (TOPIC, id("topico")), (FIELD, id("campo"))],
+            filters: vec![period, chosen(TOPIC, topic, "topico"), chosen(FIELD, campo, "campo")],
             place,
         }
+    }
+
+    /// Topic and field of the series that are drawn: of those with numbers the ones heard on the newest day, by name, so
+    /// that the same ones are drawn at each look.
+    fn chosen_series(&self) -> Stage {
+        let id = |field| self.id("campos", field);
+        let mut stage = self.listing("campos", &["topico", "campo"]);
+        stage.filters = vec![call("not-null", [field(id("ultimo_numero"))])];
+        let day = rounded(id("ultimo_timestamp"), "day");
+        stage.order_by = vec![descending(day), ascending(field(id("topico"))), ascending(field(id("campo")))];
+        stage.limit = Some(SERIES_MAX);
+        stage
     }
 
     /// Without the period: a sensor that has fallen silent is what one looks for here.
@@ -134,7 +157,17 @@ impl Maker<'_> {
         let mut stage = self.listing("topicos", &columns);
         stage.order_by = vec![descending(field(self.id("topicos", "ultimo_timestamp")))];
         let place = Place { col: 0, row: 15, width: 14, height: 8 };
-        self.table("topicos", self.words.latest, stage, vec![(TOPIC, self.id("topicos", "topico"))], place)
+        self.table(TOPICS, self.words.latest, stage, vec![Filter::of(TOPIC, self.id("topicos", "topico"))], place)
+    }
+
+    fn fields(&self) -> Card {
+        let columns = ["topico", "campo", "ultimo_numero", "ultimo_texto", "ultimo_timestamp", "leituras"];
+        let id = |field| self.id("campos", field);
+        let mut stage = self.listing("campos", &columns);
+        stage.order_by = vec![descending(field(id("ultimo_timestamp")))];
+        let filters = vec![Filter::of(TOPIC, id("topico")), Filter::of(FIELD, id("campo"))];
+        let place = Place { col: 0, row: 23, width: 24, height: 8 };
+        self.table(FIELDS, self.words.fields, stage, filters, place)
     }
 
     fn messages(&self) -> Card {
@@ -155,9 +188,9 @@ impl Maker<'_> {
             key: "mensagens",
             title: self.words.messages,
             display: "bar",
-            query: Query::new(self.database, stage),
+            query: Query::new(self.database, [stage]),
             visualization: Visualization { dimensions: vec!["topico"], metrics: vec![SUM], ..Visualization::default() },
-            filters: vec![(TOPIC, topic)],
+            filters: vec![Filter::of(TOPIC, topic)],
             place: Place { col: 14, row: 15, width: 10, height: 8 },
         }
     }
@@ -166,8 +199,9 @@ impl Maker<'_> {
         let mut stage = self.listing("dados", &["id", "timestamp", "topico", "valor", "qos", "retido", "dup"]);
         stage.order_by = vec![descending(field(self.id("dados", "id")))];
         stage.limit = Some(MESSAGES_MAX);
-        let filters = vec![(PERIOD, self.id("dados", "timestamp")), (TOPIC, self.id("dados", "topico"))];
-        let place = Place { col: 0, row: 23, width: 24, height: 9 };
+        let id = |field| self.id("dados", field);
+        let filters = vec![Filter::of(PERIOD, id("timestamp")), Filter::of(TOPIC, id("topico"))];
+        let place = Place { col: 0, row: 31, width: 24, height: 9 };
         self.table("dados", self.words.newest, stage, filters, place)
     }
 
@@ -175,19 +209,12 @@ impl Maker<'_> {
         let columns = ["nome", "uuid", "recebidas", "armazenadas", "quarentena", "danificadas", "visto_em"];
         let mut stage = self.listing("produtores", &columns);
         stage.order_by = vec![descending(field(self.id("produtores", "visto_em")))];
-        let place = Place { col: 0, row: 32, width: 24, height: 5 };
+        let place = Place { col: 0, row: 40, width: 24, height: 5 };
         self.table("produtores", self.words.producers, stage, Vec::new(), place)
     }
 
-    fn table(
-        &self,
-        key: &'static str,
-        title: Title,
-        stage: Stage,
-        filters: Vec<(&'static str, u64)>,
-        place: Place,
-    ) -> Card {
-        let query = Query::new(self.database, stage);
+    fn table(&self, key: &'static str, title: Title, stage: Stage, filters: Vec<Filter>, place: Place) -> Card {
+        let query = Query::new(self.database, [stage]);
         Card { key, title, display: "table", query, visualization: Visualization::default(), filters, place }
     }
 

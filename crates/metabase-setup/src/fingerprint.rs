@@ -125,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn what_metabase_adds_to_a_join_changes_nothing_and_another_condition_shows() {
+        let query = |uuid: &str, options: Value, condition: &str| {
+            print(json!({"database": 2, "stages": [{"source-table": 7, "limit": 100}, {"joins": [{
+                "lib/type": "mbql/join", "lib/options": {"lib/uuid": uuid}, "alias": "l", "strategy": "inner-join",
+                "stages": [{"source-table": 8}],
+                "conditions": [["=", {}, ["field", options, "topico"], ["field", {"join-alias": condition}, 5]]]}]}]}))
+        };
+        let ours = query("a", json!({"base-type": "type/Text"}), "l");
+        assert_eq!(ours, query("b", json!({"lib/uuid": "c", "effective-type": "type/Text"}), "l"));
+        assert_ne!(ours, query("a", json!({"base-type": "type/Text"}), "m"));
+    }
+
+    #[test]
     fn every_edit_shows() {
         let query = |edit: fn(&mut Value)| {
             let mut query = json!({"database": 2, "stages": [{"source-table": 7, "limit": 100,

@@ -10,6 +10,7 @@ use url::Url;
 use crate::cards::{Card, cards};
 use crate::client::{Client, Fault};
 use crate::config::Config;
+use crate::dashboard::Placed;
 use crate::tables::{RULES_VERSION, Tables};
 use crate::text::{Words, words};
 use crate::wire::{
@@ -177,7 +178,7 @@ impl Run<'_> {
         }
     }
 
-    /// Those of our cards that are there, each with its number.
+    /// Those of our cards that are there.
     async fn cards(
         &mut self,
         database: u64,
@@ -185,7 +186,7 @@ impl Run<'_> {
         ours: &Ours,
         items: &[Item],
         dashboard: Option<&Dashboard>,
-    ) -> Result<Vec<(Card, u64)>, Stop> {
+    ) -> Result<Vec<Placed>, Stop> {
         // Without its mark, nobody knows what a dashboard was given: then nothing is made for it either.
         let given = dashboard.map(|dashboard| if dashboard.archived { None } else { dashboard::given(dashboard) });
         let mut there = Vec::new();
@@ -194,22 +195,23 @@ impl Run<'_> {
             let had = given.as_ref().is_some_and(|given| given.as_ref().is_none_or(|keys| keys.contains(&card.key)));
             match item {
                 Some(item) => {
-                    self.refresh(&card, item.id, ours).await?;
-                    there.push((card, item.id));
+                    let current = self.refresh(&card, item.id, ours).await?;
+                    there.push(Placed { card, id: item.id, current });
                 }
                 None if had => self.report.left(card.title.name, "it was moved or deleted"),
                 None => {
                     let made: Made = self.client.post("api/card", &card.body(&card.description(), ours.id)).await?;
                     self.report.made(card.title.name);
-                    there.push((card, made.id));
+                    there.push(Placed { card, id: made.id, current: true });
                 }
             }
         }
         Ok(there)
     }
 
-    /// Rewrites a card that is as an earlier version of this program, or another language, wrote it.
-    async fn refresh(&mut self, card: &Card, id: u64, ours: &Ours) -> Result<(), Stop> {
+    /// Rewrites a card that is as an earlier version of this program, or another language, wrote it. Says whether it is
+    /// now as this one writes it.
+    async fn refresh(&mut self, card: &Card, id: u64, ours: &Ours) -> Result<bool, Stop> {
         let path = format!("api/card/{id}");
         let stored: wire::Card = self.client.get(&path).await?;
         let description = stored.description.as_deref().unwrap_or_default();
@@ -222,20 +224,20 @@ impl Run<'_> {
             &stored.visualization_settings,
         );
         if print == card.fingerprint() {
-            return Ok(());
+            return Ok(true);
         }
         let written = mark::read(description).is_some_and(|mark| mark.notes == [print.as_str()]);
         if !written {
             self.report.left(&stored.name, "it was edited");
-            return Ok(());
+            return Ok(false);
         }
         self.client.put(&path, &card.body(&card.description(), ours.id)).await?;
         self.report.updated(card.title.name);
-        Ok(())
+        Ok(true)
     }
 
     /// The number of the dashboard, which is made where there is none, with the cards that it was never given.
-    async fn dashboard(&mut self, ours: &Ours, found: Option<Dashboard>, cards: &[(Card, u64)]) -> Result<u64, Stop> {
+    async fn dashboard(&mut self, ours: &Ours, found: Option<Dashboard>, cards: &[Placed]) -> Result<u64, Stop> {
         let title = self.words.dashboard;
         let dashboard = match found {
             Some(dashboard) => dashboard,
@@ -251,7 +253,7 @@ impl Run<'_> {
             self.report.left(title.name, "it was deleted; Metabase's trash still has it");
         } else if dashboard::given(&dashboard).is_none() {
             self.report.left(title.name, "our mark is no longer in its description");
-        } else if let Some(body) = dashboard::missing(&dashboard, cards, self.words) {
+        } else if let Some(body) = dashboard::changes(&dashboard, cards, self.words) {
             self.client.put(&format!("api/dashboard/{}", dashboard.id), &body).await?;
             self.report.updated(title.name);
         }

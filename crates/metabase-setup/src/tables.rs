@@ -6,7 +6,7 @@ use crate::wire;
 
 /// What must be there before a card can be made: what `migrations/sqlite` has, as far as cards read it.
 const READ: &[(&str, &[&str])] = &[
-    ("campos", &["topico", "campo", "ultimo_texto"]),
+    ("campos", &["topico", "campo", "ultimo_numero", "ultimo_texto", "ultimo_timestamp", "leituras"]),
     ("dados", &["id", "valor", "timestamp", "topico", "qos", "retido", "dup"]),
     ("leituras", &["topico", "campo", "timestamp", "texto"]),
     ("leituras_hora", &["topico", "campo", "hora", "n", "soma"]),

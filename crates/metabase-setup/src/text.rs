@@ -18,6 +18,7 @@ pub(crate) struct Words {
     pub(crate) hours: Title,
     pub(crate) latest: Title,
     pub(crate) messages: Title,
+    pub(crate) fields: Title,
     pub(crate) newest: Title,
     pub(crate) producers: Title,
     pub(crate) mean: &'static str,
@@ -39,12 +40,19 @@ pub(crate) fn words(locale: Locale) -> &'static Words {
 static PORTUGUESE: Words = Words {
     collection: Title { name: "Ponte", about: "O que a Ponte recebe dos sensores." },
     dashboard: Title { name: "Sensores", about: "Leituras, tópicos e mensagens." },
-    minutes: Title { name: "Leituras por minuto", about: "Média de cada minuto, por tópico e campo." },
+    minutes: Title {
+        name: "Leituras por minuto",
+        about: "Média de cada minuto, por tópico e campo: no máximo 100 séries, das que chegaram por último. Os filtros \
+                escolhem outras.",
+    },
     hours: Title {
-        name: "Leituras por hora", about: "Média de cada hora, por tópico e campo, para períodos longos."
+        name: "Leituras por hora",
+        about: "Média de cada hora, por tópico e campo, para períodos longos: no máximo 100 séries, das que chegaram por \
+                último. Os filtros escolhem outras.",
     },
     latest: Title { name: "Última mensagem por tópico", about: "O que cada tópico publicou por último." },
     messages: Title { name: "Mensagens por tópico", about: "Quantas mensagens cada tópico já publicou." },
+    fields: Title { name: "Última leitura por campo", about: "O que cada campo de cada tópico trouxe por último." },
     newest: Title { name: "Últimas 100 mensagens", about: "Como chegaram, da mais nova para a mais antiga." },
     producers: Title { name: "Livro-razão", about: "O que foi feito das mensagens que cada subscriber recebeu." },
     mean: "Média",
@@ -58,10 +66,18 @@ static PORTUGUESE: Words = Words {
 static ENGLISH: Words = Words {
     collection: Title { name: "Ponte", about: "What Ponte takes from the sensors." },
     dashboard: Title { name: "Sensors", about: "Readings, topics and messages." },
-    minutes: Title { name: "Readings by minute", about: "Mean of each minute, by topic and field." },
-    hours: Title { name: "Readings by hour", about: "Mean of each hour, by topic and field, for long periods." },
+    minutes: Title {
+        name: "Readings by minute",
+        about: "Mean of each minute, by topic and field: at most 100 series, of those heard last. Filters choose others.",
+    },
+    hours: Title {
+        name: "Readings by hour",
+        about: "Mean of each hour, by topic and field, for long periods: at most 100 series, of those heard last. \
+                Filters choose others.",
+    },
     latest: Title { name: "Latest message by topic", about: "What each topic published last." },
     messages: Title { name: "Messages by topic", about: "How many messages each topic has published so far." },
+    fields: Title { name: "Latest reading by field", about: "What each field of each topic brought last." },
     newest: Title { name: "Last 100 messages", about: "As they came, newest first." },
     producers: Title { name: "Ledger", about: "What became of the messages that each subscriber received." },
     mean: "Mean",

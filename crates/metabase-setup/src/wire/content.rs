@@ -1,9 +1,9 @@
 //! Collections, cards and dashboards over the wire.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::mbql::Query;
+use crate::mbql::{Query, TEXT};
 
 /// `GET /api/collection`
 #[derive(Deserialize)]
@@ -107,17 +107,37 @@ pub(crate) struct NewDashboard<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct DashboardBody {
     pub(crate) description: String,
-    /// Only where there were none.
+    /// Only where there were no cards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) width: Option<&'static str>,
+    /// Only where they change: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) parameters: Option<Vec<Parameter>>,
+    pub(crate) parameters: Option<Vec<ParameterBody>>,
     pub(crate) dashcards: Vec<DashcardBody>,
     /// Where these are left out, Metabase deletes the tabs.
     pub(crate) tabs: Vec<Map<String, Value>>,
 }
 
-/// A filter of a dashboard.
+/// A filter on a dashboard.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ParameterBody {
+    /// One that is there, with what it has been given.
+    Kept(Map<String, Value>),
+    /// One of ours that is new.
+    New(Parameter),
+}
+
+impl ParameterBody {
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Kept(parameter) => parameter.get("id")?.as_str(),
+            Self::New(parameter) => Some(parameter.id),
+        }
+    }
+}
+
+/// A filter of ours.
 #[derive(Debug, Serialize)]
 pub(crate) struct Parameter {
     pub(crate) id: &'static str,
@@ -129,6 +149,33 @@ pub(crate) struct Parameter {
     pub(crate) section: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) default: Option<&'static str>,
+    #[serde(flatten)]
+    pub(crate) source: Option<ValuesSource>,
+}
+
+/// Where a filter's values come from: a column of a card, which is asked each time. Values that Metabase collects from
+/// tables are up to a day old.
+#[derive(Debug, Serialize)]
+pub(crate) struct ValuesSource {
+    values_query_type: &'static str,
+    values_source_type: &'static str,
+    values_source_config: ValuesSourceConfig,
+}
+
+#[derive(Debug, Serialize)]
+struct ValuesSourceConfig {
+    card_id: u64,
+    /// `["field", name, {"base-type": …}]`, the older form too.
+    value_field: Value,
+}
+
+impl ValuesSource {
+    /// A text column of a card.
+    pub(crate) fn card(card_id: u64, column: &str) -> Self {
+        let value_field = json!(["field", column, {"base-type": TEXT}]);
+        let values_source_config = ValuesSourceConfig { card_id, value_field };
+        Self { values_query_type: "list", values_source_type: "card", values_source_config }
+    }
 }
 
 /// A card's place on a dashboard.
@@ -170,12 +217,5 @@ pub(crate) struct DashcardVisualization {
 pub(crate) struct Mapping {
     pub(crate) parameter_id: &'static str,
     pub(crate) card_id: u64,
-    /// `["dimension", ["field", id, null]]`: here, the older form of a field has its place.
-    pub(crate) target: (&'static str, (&'static str, u64, ())),
-}
-
-impl Mapping {
-    pub(crate) fn new(parameter_id: &'static str, card_id: u64, field_id: u64) -> Self {
-        Self { parameter_id, card_id, target: ("dimension", ("field", field_id, ())) }
-    }
+    pub(crate) target: Value,
 }

@@ -142,7 +142,7 @@ async fn a_card_that_is_new_to_a_dashboard_comes_below_all_that_is_there() {
             assert_eq!(kept[name], before[name], "{name}");
         }
     }
-    assert_eq!((&new["row"], &new["col"], &new["dashboard_tab_id"]), (&json!(40), &json!(0), &json!(31)));
+    assert_eq!((&new["row"], &new["col"], &new["dashboard_tab_id"]), (&json!(48), &json!(0), &json!(31)));
     assert_eq!(dashboard["tabs"].as_array().unwrap().len(), 2);
     assert!(dashboard["description"].as_str().unwrap().starts_with("Minhas leituras"));
     assert_eq!(dashboard["parameters"].as_array().unwrap().len(), 3);
@@ -160,7 +160,7 @@ async fn a_card_that_somebody_put_on_the_dashboard_already_is_not_put_there_twic
     }
     provision(&metabase).await;
     let world = metabase.world();
-    assert_eq!(world.dashboards[&id]["dashcards"].as_array().unwrap().len(), 6);
+    assert_eq!(world.dashboards[&id]["dashcards"].as_array().unwrap().len(), 7);
     assert!(world.dashboards[&id]["description"].as_str().unwrap().contains(" produtores]"));
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use metabase_setup::config::{Config, Locale};
 use metabase_setup::run;
+use serde_json::json;
 
 use crate::metabase::{Entry, Metabase, Version};
 use crate::{config, provision};
@@ -57,15 +58,15 @@ async fn a_new_metabase_has_everything_after_one_run() {
     let world = metabase.world();
     assert_eq!(
         (world.databases.len(), world.collections.len(), world.cards.len(), world.dashboards.len()),
-        (1, 1, 6, 1)
+        (1, 1, 7, 1)
     );
     let dashboard = world.dashboards.values().next().unwrap();
-    assert_eq!(dashboard["dashcards"].as_array().unwrap().len(), 6);
+    assert_eq!(dashboard["dashcards"].as_array().unwrap().len(), 7);
     assert_eq!(dashboard["parameters"].as_array().unwrap().len(), 4);
     assert_eq!(world.settings["custom-homepage-dashboard"], dashboard["id"]);
     let hidden = world.tables.iter().filter(|table| table.visibility.as_deref() == Some("technical"));
     assert_eq!(hidden.count(), 6);
-    assert_eq!((report.made.len(), report.left.len()), (1 + 1 + 6 + 1, 0));
+    assert_eq!((report.made.len(), report.left.len()), (1 + 1 + 7 + 1, 0));
     let url = report.url(&config(&metabase)).unwrap();
     assert_eq!(url.as_str(), format!("http://127.0.0.1:3000/dashboard/{}#refresh=60", dashboard["id"]));
 }
@@ -131,17 +132,60 @@ async fn filters_are_wired_to_the_columns_that_they_are_about() {
         wired,
         [
             "periodo leituras_minuto.minuto",
-            "topico leituras_minuto.topico",
-            "campo leituras_minuto.campo",
+            "topico campos.topico",
+            "campo campos.campo",
             "periodo_horas leituras_hora.hora",
-            "topico leituras_hora.topico",
-            "campo leituras_hora.campo",
+            "topico campos.topico",
+            "campo campos.campo",
             "topico topicos.topico",
             "topico topicos.topico",
+            "topico campos.topico",
+            "campo campos.campo",
             "periodo dados.timestamp",
             "topico dados.topico",
         ]
     );
+}
+
+/// Values that Metabase collects from a table are up to a day old; those of a card are asked for.
+#[tokio::test]
+async fn filters_offer_the_values_of_a_card() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    let world = metabase.world();
+    let mut sources = Vec::new();
+    for parameter in world.dashboards.values().next().unwrap()["parameters"].as_array().unwrap() {
+        let config = &parameter["values_source_config"];
+        let Some(card) = config["card_id"].as_u64() else { continue };
+        let table = world.cards[&card]["dataset_query"]["stages"][0]["source-table"].as_u64().unwrap();
+        let table = world.tables.iter().find(|known| known.id == table).unwrap().name;
+        let (id, column) = (parameter["id"].as_str().unwrap(), config["value_field"][1].as_str().unwrap());
+        sources.push(format!("{id} {table}.{column}"));
+    }
+    assert_eq!(sources, ["topico topicos.topico", "campo campos.campo"]);
+}
+
+/// Metabase shows an error instead of a chart with more. Filters choose before the limit, so that all can be seen.
+#[tokio::test]
+async fn a_chart_has_at_most_a_hundred_series_whatever_is_chosen() {
+    let metabase = Metabase::start().await;
+    provision(&metabase).await;
+    let world = metabase.world();
+    let lines: Vec<_> = world.cards.values().filter(|card| card["display"] == "line").collect();
+    assert_eq!(lines.len(), 2);
+    let dashboard = world.dashboards.values().next().unwrap();
+    for card in lines {
+        let stages = card["dataset_query"]["stages"].as_array().unwrap();
+        assert_eq!((stages.len(), &stages[0]["limit"], stages[0].get("breakout")), (2, &json!(100), None));
+        let placed =
+            dashboard["dashcards"].as_array().unwrap().iter().find(|one| one["card_id"] == card["id"]).unwrap();
+        let mappings = placed["parameter_mappings"].as_array().unwrap();
+        for choice in ["topico", "campo"] {
+            let mapping = mappings.iter().find(|mapping| mapping["parameter_id"] == choice).unwrap();
+            assert_eq!(mapping["target"][2], json!({"stage-number": 0}), "{choice}");
+        }
+        assert!(card["description"].as_str().unwrap().contains("100 séries"));
+    }
 }
 
 #[tokio::test]
@@ -162,7 +206,7 @@ async fn another_language_renames_what_is_as_we_wrote_it() {
     provision(&metabase).await;
     let english = Config { locale: Locale::English, ..config(&metabase) };
     let report = run(&english).await.unwrap();
-    assert_eq!((report.made.len(), report.updated.len(), report.left.len()), (0, 6, 0));
+    assert_eq!((report.made.len(), report.updated.len(), report.left.len()), (0, 7, 0));
     assert!(metabase.world().cards.values().any(|card| card["name"] == "Readings by minute"));
     metabase.take_writes();
     run(&english).await.unwrap();

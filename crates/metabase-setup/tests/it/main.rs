@@ -11,6 +11,7 @@ mod fresh;
 mod metabase;
 mod refusals;
 mod strict;
+mod upgrade;
 
 use std::sync::Once;
 use std::time::Duration;

@@ -20,16 +20,25 @@ const CARD: &[Break] = &[
     |card| card["dataset_query"]["lib/type"] = json!("native"),
     |card| card["dataset_query"]["stages"][0]["source-table"] = json!(999),
     |card| card["dataset_query"]["stages"][0]["aggregations"] = json!([]),
+    |card| card["dataset_query"]["stages"][0]["fields"][0] = json!(["field", {}, 1803]),
+    |card| card["dataset_query"]["stages"][1]["source-table"] = json!(108),
     // The older form: options last.
-    |card| card["dataset_query"]["stages"][0]["breakout"][0] = json!(["field", 1803, null]),
-    |card| card["dataset_query"]["stages"][0]["breakout"][0][2] = json!(1703),
-    |card| card["dataset_query"]["stages"][0]["breakout"][1][2] = json!("nobody"),
-    |card| card["dataset_query"]["stages"][0]["aggregation"][0][0] = json!("divide"),
-    |card| card["dataset_query"]["stages"][0]["aggregation"][0][2] = json!(["sum", {}]),
-    |card| card["dataset_query"]["stages"][0]["aggregation"][0] = json!(["field", {}, 1804]),
-    |card| card["dataset_query"]["stages"][0]["order-by"][0] = json!(["desc", {}, ["aggregation", {}, "none"]]),
-    |card| card["dataset_query"]["stages"][0]["order-by"][0] = json!(["field", {}, 1803]),
-    |card| remove(&mut card["dataset_query"]["stages"][0]["expressions"][0][1], "lib/expression-name"),
+    |card| card["dataset_query"]["stages"][1]["breakout"][0] = json!(["field", 1803, null]),
+    |card| card["dataset_query"]["stages"][1]["breakout"][0][2] = json!(1703),
+    |card| card["dataset_query"]["stages"][1]["breakout"][0][1] = json!({}),
+    |card| card["dataset_query"]["stages"][1]["breakout"][1][2] = json!("nobody"),
+    |card| card["dataset_query"]["stages"][1]["joins"][0]["alias"] = json!("outra"),
+    |card| card["dataset_query"]["stages"][1]["joins"][0]["strategy"] = json!("cross-join"),
+    |card| card["dataset_query"]["stages"][1]["joins"][0]["conditions"] = json!([]),
+    |card| card["dataset_query"]["stages"][1]["expressions"][0][2][2] = json!("minuto"),
+    |card| card["dataset_query"]["stages"][1]["expressions"][0][2][1] = json!({}),
+    |card| card["dataset_query"]["stages"][1]["aggregation"][0][0] = json!("divide"),
+    |card| card["dataset_query"]["stages"][1]["aggregation"][0][2] = json!(["sum", {}]),
+    |card| card["dataset_query"]["stages"][1]["aggregation"][0] = json!(["expression", {}, "serie"]),
+    |card| card["dataset_query"]["stages"][1]["order-by"][0] = json!(["desc", {}, ["aggregation", {}, "none"]]),
+    |card| card["dataset_query"]["stages"][1]["order-by"][0] = json!(["expression", {}, "serie"]),
+    |card| remove(&mut card["dataset_query"]["stages"][1]["joins"][0], "lib/options"),
+    |card| remove(&mut card["dataset_query"]["stages"][1]["expressions"][0][1], "lib/expression-name"),
     |card| card["visualization_settings"]["graph.metrics"] = json!(["avg"]),
     |card| card["visualization_settings"]["graph.dimensions"] = json!(["minuto", "topico", "campo"]),
 ];
@@ -47,7 +56,18 @@ const DASHBOARD: &[Break] = &[
     |body| body["dashcards"][0]["parameter_mappings"][0]["target"][1] = json!(["field", {}, 1803]),
     |body| body["dashcards"][0]["parameter_mappings"][0]["target"][1][1] = json!(1703),
     |body| body["dashcards"][0]["parameter_mappings"][0]["target"][1][1] = json!(1),
+    |body| body["dashcards"][0]["parameter_mappings"][0]["target"][1][2] = json!(null),
+    |body| body["dashcards"][0]["parameter_mappings"][0]["target"][1][2] = json!({"join-alias": "outra"}),
+    |body| body["dashcards"][0]["parameter_mappings"][0]["target"][2] = json!({"stage-number": 0}),
+    |body| body["dashcards"][0]["parameter_mappings"][0]["target"][2] = json!({"stage-number": 2}),
+    |body| body["dashcards"][0]["dashboard_id"] = json!(1),
+    |body| body["dashcards"][0]["series"] = json!([{"id": 999}]),
+    |body| body["dashcards"][0]["series"] = json!([{"id": 3, "name": "whole"}]),
     |body| body["parameters"][0]["type"] = json!("date/hour"),
+    |body| body["parameters"][2]["values_source_type"] = json!("table"),
+    |body| body["parameters"][2]["values_source_config"]["card_id"] = json!(999),
+    |body| body["parameters"][2]["values_source_config"]["value_field"][1] = json!("valor"),
+    |body| body["parameters"][2]["values_source_config"]["value_field"] = json!(["field", {}, "topico"]),
     |body| body["parameters"][0]["values-source"] = json!("list"),
     |body| body["tabs"] = json!([{"id": 1, "name": "a"}]),
 ];
@@ -69,8 +89,20 @@ const FIELD: &[Break] = &[
 ];
 
 async fn send(metabase: &Metabase, session: bool, method: &str, path: &str, body: &Value) -> u16 {
+    request(&reqwest::Client::new(), metabase, session, method, path, body).await
+}
+
+/// The status of the answer to a request.
+pub(crate) async fn request(
+    client: &reqwest::Client,
+    metabase: &Metabase,
+    session: bool,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> u16 {
     let url = format!("http://{}{path}", metabase.addr);
-    let mut request = reqwest::Client::new().request(method.parse().unwrap(), url).json(body);
+    let mut request = client.request(method.parse().unwrap(), url).json(body);
     if session {
         request = request.header("x-metabase-session", "38f4c7a2-0000-4000-8000-0000000000aa");
     }

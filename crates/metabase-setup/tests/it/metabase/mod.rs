@@ -3,6 +3,7 @@
 //! It is one of two versions: the one that docker-compose.yml pins, and the oldest that is promised to work.
 
 mod check;
+mod query;
 mod routes;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{SESSION, Version, World, check, random_uuid};
+use super::{SESSION, Version, World, check, query, random_uuid};
 
 type Answer = Result<Value, (u16, Value)>;
 
@@ -15,7 +15,7 @@ fn invalid(field: &str, why: impl Into<String>) -> (u16, Value) {
 }
 
 pub(super) fn route(world: &mut World, method: &str, path: &str, body: Option<&Value>, signed_in: bool) -> Answer {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let (path, asked) = path.split_once('?').unwrap_or((path, ""));
     let way: Vec<_> = path.trim_start_matches('/').split('/').collect();
     let empty = json!({});
     let body = body.unwrap_or(&empty);
@@ -41,7 +41,7 @@ pub(super) fn route(world: &mut World, method: &str, path: &str, body: Option<&V
         ("POST", ["api", "database", id, "sync_schema"]) => {
             known(&world.databases, number(id)?).map(|_| json!({"status": "ok"}))
         }
-        ("GET", ["api", "database", id, "metadata"]) => metadata(world, number(id)?, query == "include_hidden=true"),
+        ("GET", ["api", "database", id, "metadata"]) => metadata(world, number(id)?, asked == "include_hidden=true"),
         ("PUT", ["api", "field", id]) => field(world, number(id)?, body),
         ("PUT", ["api", "table", id]) => table(world, number(id)?, body),
         ("GET", ["api", "collection"]) => {
@@ -65,7 +65,7 @@ pub(super) fn route(world: &mut World, method: &str, path: &str, body: Option<&V
         }
         ("GET", ["api", "collection", id, "items"]) => {
             known(&world.collections, number(id)?)?;
-            assert_eq!(query, "models=card&models=dashboard");
+            assert_eq!(asked, "models=card&models=dashboard");
             Ok(items(world, number(id)?))
         }
         ("POST", ["api", "card"]) => card(world, None, body),
@@ -225,7 +225,7 @@ fn items(world: &World, collection: u64) -> Value {
 fn card(world: &mut World, id: Option<u64>, body: &Value) -> Answer {
     let required = ["name", "display", "dataset_query", "visualization_settings"];
     check::keys(body, &required, &["description", "type", "collection_id"]).map_err(|why| invalid("body", why))?;
-    check::card(world, body).map_err(|why| invalid("dataset_query", why))?;
+    query::card(world, body).map_err(|why| invalid("dataset_query", why))?;
     known(&world.collections, body["collection_id"].as_u64().unwrap_or(0))?;
     let id = match id {
         Some(id) => known(&world.cards, id).map(|_| id)?,
@@ -235,7 +235,7 @@ fn card(world: &mut World, id: Option<u64>, body: &Value) -> Answer {
     card["id"] = json!(id);
     card["archived"] = json!(false);
     // What the real one does to a query when it stores it.
-    check::normalize(&mut card["dataset_query"]);
+    query::normalize(&mut card["dataset_query"]);
     world.cards.insert(id, card.clone());
     Ok(card)
 }
