@@ -28,7 +28,7 @@ const INDEX: &str = "index.html";
 const CONFIG: &str = "config.json";
 
 /// Name, type and content.
-const FILES: [(&str, &str, &[u8]); 25] = [
+const FILES: [(&str, &str, &[u8]); 26] = [
     (INDEX, HTML, include_bytes!("page/index.html")),
     ("style.css", STYLE, include_bytes!("page/style.css")),
     ("icon.svg", IMAGE, include_bytes!("page/icon.svg")),
@@ -43,6 +43,7 @@ const FILES: [(&str, &str, &[u8]); 25] = [
     ("form.js", SCRIPT, include_bytes!("page/form.js")),
     ("health.js", SCRIPT, include_bytes!("page/health.js")),
     ("i18n.js", SCRIPT, include_bytes!("page/i18n.js")),
+    ("interpret.js", SCRIPT, include_bytes!("page/interpret.js")),
     ("list.js", SCRIPT, include_bytes!("page/list.js")),
     ("past.js", SCRIPT, include_bytes!("page/past.js")),
     ("points.js", SCRIPT, include_bytes!("page/points.js")),

@@ -1,4 +1,4 @@
-// The chart of one topic's field: its past from `/series`, then each reading as it comes.
+// The chart of one topic's field: its past as means from `/series`, or of ten minutes each reading; then what comes.
 
 import * as api from './api.js';
 import { f, t } from './i18n.js';
@@ -7,7 +7,7 @@ import { LATE_TIMES, isSilent, usualMs } from './rhythm.js';
 import { write } from './way.js';
 
 const MINUTE_MS = 60_000;
-/** A range and its step; the first shows each reading that comes. */
+/** The first range shows each reading, the others the means of steps: the two never become one line. */
 const RANGES = {
   '10m': { ms: 10 * MINUTE_MS, said: '-10m' },
   '1h': { ms: 60 * MINUTE_MS, said: '-1h' },
@@ -16,6 +16,8 @@ const RANGES = {
   '30d': { ms: 30 * 1_440 * MINUTE_MS, said: '-30d' },
 };
 const POINTS_MAX = 2_000;
+/** Messages that are read for a chart of each reading; of a faster topic it begins with the newest of these. */
+const ROWS_MAX = 2_000;
 const RELOAD_EVERY_MS = 60_000;
 /** The least that the box is wide. */
 const SPAN_MS_MIN = MINUTE_MS;
@@ -76,16 +78,15 @@ export class Chart {
     if (topic !== this.topic) return;
     const number = read.get(this.#campo)?.numero;
     if (typeof number !== 'number') return;
-    const isEach = this.#range === '10m';
-    points.fold(this.#points, isEach ? 0 : this.#step, moment, number);
+    points.fold(this.#points, this.#step, moment, number);
     points.thin(this.#points, POINTS_MAX, RANGES[this.#range].ms + this.#step);
     this.#isChanged = true;
   }
 
-  /** @param {number} now */
-  show(now) {
+  /** @param {number} now @param {number} heardAt when messages were last seen */
+  show(now, heardAt) {
     if (!this.topic) return;
-    if (this.#range !== '10m' && Date.now() - this.#loadedAt > RELOAD_EVERY_MS) this.#load();
+    if (!this.#isEach() && Date.now() - this.#loadedAt > RELOAD_EVERY_MS) this.#load();
     if (at('chart-field').options.length !== Math.max(1, this.#numeric().length)) this.#fields();
     const from = now - RANGES[this.#range].ms;
     this.#points = this.#points.filter((point) => point.at >= from - this.#step);
@@ -93,14 +94,19 @@ export class Chart {
     const first = Math.min(Math.max(this.#points[0]?.at ?? from, from), now - SPAN_MS_MIN);
     this.#plot?.setScale('x', { min: first / 1_000, max: now / 1_000 });
     if (this.#isChanged) this.#draw();
-    this.#summary(now);
+    this.#summary(heardAt);
   }
 
-  #summary(now) {
+  /** Messages without a topic cannot be selected: of these there are only means. */
+  #isEach() {
+    return this.#range === '10m' && this.topic.name !== '';
+  }
+
+  #summary(heardAt) {
     const all = points.total(this.#points);
     const said = [this.#failed || (all ? t('chartSummary', all) : t('chartEmpty'))];
     const usual = usualMs(this.topic.rhythm);
-    if (usual !== null) said.push(`${t(isSilent(this.topic.rhythm, now) ? 'silentWhy' : 'usualWhy', { usual })}.`);
+    if (usual !== null) said.push(`${t(isSilent(this.topic.rhythm, heardAt) ? 'silentWhy' : 'usualWhy', { usual })}.`);
     write(at('chart-summary'), said.join(' ').replaceAll('..', '.'));
   }
 
@@ -136,9 +142,9 @@ export class Chart {
     at('plot').ariaLabel = t('chartLabel', { topic: asked.topico || t('noTopic'), field: asked.campo });
     const known = this.#isOf(asked) ? this.#points : [];
     try {
-      const serie = await api.json(api.query('/series', asked));
+      const [past, step] = await (this.#isEach() ? each(asked) : means(asked));
       if (loading.signal.aborted) return;
-      [this.#points, this.#step, this.#failed] = [points.ofSeries(serie), points.stepMs(serie.passo), ''];
+      [this.#points, this.#step, this.#failed] = [past, step, ''];
     } catch (error) {
       if (loading.signal.aborted) return;
       [this.#points, this.#failed] = [known, t('chartFailed', { why: error.message })];
@@ -154,7 +160,7 @@ export class Chart {
   #draw() {
     this.#isChanged = false;
     if (!this.#plot) this.#rebuild();
-    const hole = Math.max(HOLE_STEPS * this.#step, LATE_TIMES * (usualMs(this.topic.rhythm) ?? 0));
+    const hole = Math.max(HOLE_STEPS * (this.#step || MINUTE_MS), LATE_TIMES * (usualMs(this.topic.rhythm) ?? 0));
     this.#plot.setData(points.columns(this.#points, hole), false);
     this.#plot.setScale('y', { min: null, max: null });
   }
@@ -171,6 +177,18 @@ export class Chart {
     const width = at('plot').clientWidth;
     if (this.#plot && width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT });
   }
+}
+
+/** Points, and their step of 0: each reading is one. */
+async function each({ topico, campo, desde }) {
+  const rows = await api.json(api.query('/dados', { topico, desde, limite: ROWS_MAX }));
+  return [points.ofRows(rows, campo), 0];
+}
+
+/** Points, and their step in milliseconds. */
+async function means(asked) {
+  const serie = await api.json(api.query('/series', asked));
+  return [points.ofSeries(serie), points.stepMs(serie.passo)];
 }
 
 function options(width, colour) {
@@ -192,7 +210,7 @@ function options(width, colour) {
     ],
     bands: [{ series: [1, 2], fill: colour('--band') }],
     axes: [
-      { ...axis, space: 70, values: (_, splits, __, ___, stepS) => splits.map((s) => f.tick(s * 1_000, stepS)) },
+      { ...axis, space: 70, values: (_, splits, __, ___, stepS) => f.ticks(splits.map((s) => s * 1_000), stepS) },
       { ...axis, size: 62, values: (_, splits) => splits.map((number) => f.number(number)) },
     ],
   };

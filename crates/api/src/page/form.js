@@ -2,14 +2,23 @@
 
 import * as api from './api.js';
 import { t } from './i18n.js';
+import { interpret } from './interpret.js';
 
 const at = (id) => document.getElementById(id);
 
 /** The key of a reading that may have been stored without our knowing: to send it again is then no second reading. */
 let pending = { body: '', key: '' };
 
+/** Says what will be stored, before it is sent. */
+export function preview() {
+  const { value } = at('insert').elements.valor;
+  const { valor, kind } = interpret(value, document.documentElement.lang);
+  at('insert-preview').textContent = value.trim() === '' ? t('insertHint') : t(`preview_${kind}`, { valor: valor.trim() });
+}
+
 /** Watches the form. */
 export function watch() {
+  at('insert').addEventListener('input', preview);
   at('insert').addEventListener('submit', async (event) => {
     event.preventDefault();
     const form = event.target;
@@ -18,9 +27,11 @@ export function watch() {
     button.ariaDisabled = 'true';
     say('', t('insertSending'));
     try {
-      const row = await store(form.elements.topico.value.trim(), form.elements.valor.value);
+      const { valor } = interpret(form.elements.valor.value, document.documentElement.lang);
+      const row = await store(form.elements.topico.value.trim(), valor);
       say('good', t('insertDone', row));
       form.elements.valor.value = '';
+      preview();
       form.elements.valor.focus();
     } catch (error) {
       say('bad', failure(error));

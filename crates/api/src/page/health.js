@@ -1,7 +1,12 @@
 // What is well and what is not, on the whole way from sensor to chart. Pure.
 
-/** A subscriber reports once a minute at least. One that is late twice is not heard from. */
-const UNHEARD_MS = 150_000;
+/** A subscriber reports every 10 s. One that has missed two reports is not heard from. */
+const UNHEARD_MS = 22_000;
+/**
+ * The database has a report that says nothing new once a minute only, so right after a start of the API a subscriber
+ * may look older than it is, until its next report.
+ */
+const UNHEARD_AT_START_MS = 90_000;
 /** A subscriber that was not heard from for so long is gone for good where another one is there. */
 const GONE_MS = 24 * 3_600_000;
 /** So many messages wait at a subscriber in normal operation. */
@@ -11,6 +16,9 @@ const BEHIND_MAX = 10_000;
 /** A spool is called filling from here. */
 const SPOOL_PART_MIN = 0.5;
 
+/** Steps that let no message of a sensor through, by what is told of them. */
+const BROKEN = new Set(['brokerLost', 'subscriberUnheard']);
+
 /** @typedef {'good' | 'wait' | 'warn' | 'bad'} Level */
 /** Words by their key, with what is told in them. @typedef {[string, object?]} Said */
 /** @typedef {{id: string, level: Level, text: Said, more?: Said[]}} Step */
@@ -19,10 +27,12 @@ const SPOOL_PART_MIN = 0.5;
  * @typedef {object} Facts
  * @property {number} now
  * @property {number | null} answeredAt when the API last answered
+ * @property {number | null} answeringSince since when it has answered without a failure
  * @property {boolean} isGone whether it does not now
  * @property {boolean} isLocked whether it wants a token that nobody gave
  * @property {{status: number, detail?: string, leituras?: {atraso: number, refazendo?: number}} | null} ready
  * @property {object[] | null} producers what `/produtores` tells
+ * @property {number} producersAt when it told that
  * @property {number | null} newestAt when the newest message was captured
  * @property {{total: number, silent: number}} topics
  * @property {number} rate messages per second
@@ -51,9 +61,24 @@ function sub({ now, answeredAt, isGone, newestAt, rate }) {
   return rate > 0 ? ['sub_flow', { rate, ms: now - newestAt }] : ['sub_last', { ms: now - newestAt }];
 }
 
-function sensors({ isGone, isLocked, topics }) {
+/** Whether messages of the sensors come through. @param {Facts} facts */
+function isWayOpen(facts) {
+  return !facts.isGone && !facts.isLocked && ![broker(facts), subscriber(facts)].some(({ text: [key] }) => BROKEN.has(key));
+}
+
+/**
+ * Until when a message of a sensor would have been seen: silence is judged up to then. With subscribers that is the
+ * oldest of their last reports; null where it cannot be told. @param {Facts} facts @returns {number | null}
+ */
+export function heardUntil(facts) {
+  if (facts.producers === null || !isWayOpen(facts)) return null;
+  return facts.now - Math.max(0, ...current(facts.producers, facts.now).map(({ ms }) => ms));
+}
+
+function sensors(facts) {
+  const { topics } = facts;
   const step = { id: 'sensors', level: 'wait' };
-  if (isGone || isLocked) return { ...step, text: ['unknownNow'] };
+  if (!isWayOpen(facts)) return { ...step, text: ['unknownNow'] };
   if (topics.total === 0) return { ...step, text: ['sensorsNone'] };
   if (topics.silent > 0) return { ...step, level: 'warn', text: ['sensorsSilent', topics] };
   return { ...step, level: 'good', text: ['sensorsGood', topics] };
@@ -67,12 +92,21 @@ export function current(producers, now) {
   return (recent.length > 0 ? newestFirst : newestFirst.slice(0, 1)).map((it) => ({ ...it, ms: seen(it) }));
 }
 
-function broker({ now, isGone, producers }) {
+/** Whether a producer has missed its reports, as far as the API was there to take them. */
+function isUnheard(producer, { now, producersAt, answeringSince }) {
+  // What the last answer told: a page that has slept does not blame the subscriber.
+  const ms = producer.ms - (now - producersAt);
+  const isSettled = answeringSince !== null && producersAt - answeringSince > UNHEARD_MS;
+  return ms > (isSettled ? UNHEARD_MS : UNHEARD_AT_START_MS);
+}
+
+function broker(facts) {
+  const { now, isGone, producers } = facts;
   const step = { id: 'broker', level: 'wait' };
   if (isGone || producers === null) return { ...step, text: ['unknownNow'] };
   const all = current(producers, now);
   if (all.length === 0) return { ...step, text: ['brokerNobody'] };
-  const heard = all.filter((producer) => producer.ms <= UNHEARD_MS);
+  const heard = all.filter((producer) => !isUnheard(producer, facts));
   if (heard.length === 0) return { ...step, text: ['unknownNow'] };
   const lost = heard.find((producer) => producer.estado?.conectado === false);
   if (lost) return { ...step, level: 'bad', text: ['brokerLost', { why: lost.estado.falha ?? '' }] };
@@ -80,7 +114,8 @@ function broker({ now, isGone, producers }) {
   return isTold ? { ...step, level: 'good', text: ['brokerGood'] } : { ...step, text: ['brokerUntold'] };
 }
 
-function subscriber({ now, isGone, producers }) {
+function subscriber(facts) {
+  const { now, isGone, producers } = facts;
   const step = { id: 'subscriber', level: 'wait' };
   if (isGone || producers === null) return { ...step, text: ['unknownNow'] };
   const all = current(producers, now);
@@ -91,7 +126,7 @@ function subscriber({ now, isGone, producers }) {
   const more = [];
   if (quarantined > 0) more.push(['moreQuarantine', { count: quarantined }]);
   if (part >= SPOOL_PART_MIN) more.push(['moreSpool', { part }]);
-  const unheard = all.find((producer) => producer.ms > UNHEARD_MS);
+  const unheard = all.find((producer) => isUnheard(producer, facts));
   if (unheard) return { ...step, level: 'bad', text: ['subscriberUnheard', { ms: unheard.ms }], more };
   const missing = sum((producer) => Math.abs(producer.faltando));
   if (missing > 0) return { ...step, level: 'warn', text: ['subscriberMissing', { missing }], more };

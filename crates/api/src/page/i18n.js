@@ -32,9 +32,24 @@ function formats(tag) {
     rate: (value) => (value < 10 ? rate : count).format(value),
     mean: (value) => (isExtreme(value) ? extreme : mean).format(value),
     span: (ms) => { const [value, unit] = inUnits(ms); return `${count.format(value)}\u00a0${unit}`; },
-    tick: (at, stepS) => (stepS >= 86_400 ? day : stepS >= 60 ? minute : second).format(at),
+    ticks: (times, stepS) => ticks(times, stepS, { day, minute, second }),
     clock: (at) => clock.format(at),
   };
+}
+
+/**
+ * The labels of an axis: the time of each mark, with the day below where it turns, and below the first of several days.
+ * @param {number[]} times @param {number} stepS between two marks, in seconds
+ */
+function ticks(times, stepS, { day, minute, second }) {
+  if (stepS >= 86_400) return times.map((at) => day.format(at));
+  const days = times.map((at) => day.format(at));
+  const isOneDay = days.every((it) => it === days[0]);
+  const clock = stepS >= 60 ? minute : second;
+  return times.map((at, index) => {
+    const isNew = !isOneDay && days[index] !== days[index - 1];
+    return isNew ? `${clock.format(at)}\n${days[index]}` : clock.format(at);
+  });
 }
 
 /** A length of time as one number that is easy to read. @param {number} ms @returns {[number, string]} */

@@ -45,15 +45,19 @@ export class List {
     }, { rootMargin: '50%' });
   }
 
-  /** Shows what is found, and gives it. @param {string} search @param {string} order @param {number} now */
-  show(search, order, now) {
+  /**
+   * Shows what is found, and gives it.
+   * @param {string} search @param {string} order
+   * @param {{now: number, heardAt: number}} times ages count up to now, silence up to when messages were last seen
+   */
+  show(search, order, times) {
     const found = [...this.#topics.byName.values()].filter((topic) => isMatch(search, topic.name));
-    found.sort(comparison(order, now));
+    found.sort(comparison(order, times.heardAt));
     const shown = found.slice(0, SHOWN_MAX);
     this.#arrange(shown);
     for (const topic of shown) {
       const row = this.#rows.get(topic.name);
-      if (this.#inSight.has(row) || row.dataset.filled !== 'yes') this.#fill(row, topic, now);
+      if (this.#inSight.has(row) || row.dataset.filled !== 'yes') this.#fill(row, topic, times);
     }
     const { size } = this.#topics.byName;
     write(at('topics-count'), size > 0 ? f.count(size) : '');
@@ -114,8 +118,8 @@ export class List {
     return row;
   }
 
-  /** @param {HTMLLIElement} row @param {Topic} topic @param {number} now */
-  #fill(row, topic, now) {
+  /** @param {HTMLLIElement} row @param {Topic} topic @param {{now: number, heardAt: number}} times */
+  #fill(row, topic, { now, heardAt }) {
     const button = row.firstElementChild;
     const [name, value, svg, age, badge] = button.children;
     row.dataset.filled = 'yes';
@@ -125,7 +129,7 @@ export class List {
     value.dataset.of = `${topic.id}`;
     const drawn = line(topic.points, SPARK.width, SPARK.height);
     if (svg.firstElementChild.getAttribute('d') !== drawn) svg.firstElementChild.setAttribute('d', drawn);
-    const isLate = isSilent(topic.rhythm, now);
+    const isLate = isSilent(topic.rhythm, heardAt);
     const usual = usualMs(topic.rhythm);
     write(age, topic.at > 0 ? t('ago', { ms: now - topic.at }) : '');
     write(badge, isLate ? t('silent') : '');
@@ -180,9 +184,9 @@ function cut(text, most) {
   return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
-function comparison(order, now) {
+function comparison(order, heardAt) {
   const byName = (one, other) => (one.name < other.name ? -1 : Number(one.name > other.name));
-  const late = (topic) => Number(isSilent(topic.rhythm, now));
+  const late = (topic) => Number(isSilent(topic.rhythm, heardAt));
   if (order === 'newest') return (one, other) => other.at - one.at || byName(one, other);
   if (order === 'silent') return (one, other) => late(other) - late(one) || byName(one, other);
   return byName;

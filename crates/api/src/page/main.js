@@ -6,7 +6,7 @@ import * as exports from './export.js';
 import { Feed } from './feed.js';
 import { Flow } from './flow.js';
 import * as form from './form.js';
-import { judge } from './health.js';
+import { heardUntil, judge } from './health.js';
 import { swap, t, translate } from './i18n.js';
 import { List } from './list.js';
 import { Past } from './past.js';
@@ -36,7 +36,8 @@ const list = new List(topics, choose);
 const feed = new Feed(onRows, onMissed);
 
 const facts = {
-  answeredAt: null, isGone: false, ready: null, producers: null, newestAt: null, heardAt: 0, version: '', missedSince: 0,
+  answeredAt: null, answeringSince: null, isGone: false, ready: null, producers: null, producersAt: 0, newestAt: null,
+  heardAt: 0, version: '', missedSince: 0,
 };
 
 function onRows(rows) {
@@ -74,10 +75,11 @@ async function askHealth() {
     if (!facts.isGone) facts.ready = { status: error.status, detail: error.message };
   }
   if (!facts.isGone) facts.answeredAt = api.now();
+  facts.answeringSince = facts.isGone ? null : facts.answeringSince ?? facts.answeredAt;
 }
 
 async function askProducers() {
-  facts.producers = await api.json('/produtores');
+  [facts.producers, facts.producersAt] = [await api.json('/produtores'), api.now()];
 }
 
 async function askTopics() {
@@ -114,19 +116,19 @@ function load(told, most) {
 function render() {
   const now = api.now();
   const isFollowing = feed.state === 'live' || feed.state === 'polling';
-  // Who does not listen cannot tell who is silent.
-  if (isFollowing && !facts.isGone) facts.heardAt = now;
-  const silent = topics.silent(facts.heardAt).length;
-  const counts = { total: topics.byName.size, silent };
   const isLocked = tokens.isLocked();
-  show(judge({ ...facts, now, isLocked, topics: counts, rate: isFollowing ? flow.rate() : 0 }));
+  const seen = { ...facts, now, isLocked, topics: { total: topics.byName.size, silent: 0 }, rate: isFollowing ? flow.rate() : 0 };
+  facts.heardAt = Math.max(facts.heardAt, (isFollowing && heardUntil(seen)) || 0);
+  seen.topics.silent = topics.silent(facts.heardAt).length;
+  show(judge(seen));
+  document.body.classList.toggle('stale', facts.isGone);
   at('give-token').hidden = !isLocked;
   at('forget').hidden = tokens.token() === null;
   write(at('feed-note'), isLocked ? '' : t(`feed_${feed.state}`));
   flow.show(isFollowing);
-  const shown = list.show(at('search').value.trim(), at('order').value, facts.heardAt || now);
+  const shown = list.show(at('search').value.trim(), at('order').value, { now, heardAt: facts.heardAt || now });
   if (isFollowing) shown.forEach((topic) => past.want(topic));
-  chart.show(now);
+  chart.show(now, facts.heardAt || now);
 }
 
 function words() {
@@ -136,6 +138,7 @@ function words() {
   at('token-wrong').dataset.malformed = t('tokenMalformed');
   write(at('version'), facts.version ? t('version', facts) : '');
   chart.translate();
+  form.preview();
 }
 
 /**

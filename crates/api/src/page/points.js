@@ -1,5 +1,7 @@
 // Points of charts: put together by step, thinned, and drawn as a line. Pure.
 
+import { fields } from './fields.js';
+
 /** @typedef {{at: number, n: number, mean: number, min: number, max: number}} Point */
 
 const STEPS_MS = { '1m': 60_000, '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '6h': 21_600_000, '1d': 86_400_000 };
@@ -14,6 +16,20 @@ export function ofSeries(serie) {
   const points = serie.pontos.map(({ inicio, n, media, minimo, maximo }) => (
     { at: Date.parse(inicio), n, mean: media, min: minimo, max: maximo }));
   return points.filter((point) => point.mean !== null);
+}
+
+/**
+ * The readings of a field in messages, each a point.
+ * @param {object[]} rows the newest first @param {string} campo @returns {Point[]} the oldest first
+ */
+export function ofRows(rows, campo) {
+  const points = [];
+  for (const { valor, formato, timestamp } of rows.toReversed()) {
+    const number = fields(valor, formato).get(campo)?.numero;
+    const at = Date.parse(timestamp ?? '');
+    if (typeof number === 'number' && !Number.isNaN(at)) fold(points, 0, at, number);
+  }
+  return points;
 }
 
 /**

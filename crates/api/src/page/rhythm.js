@@ -30,6 +30,12 @@ export function ofSeries(points, last) {
   return n > 0 ? { first: Math.min(Date.parse(whole[0].inicio), last), last, n } : null;
 }
 
+/** What the newest messages of a topic tell. @param {{timestamp: string | null}[]} rows @returns {Rhythm | null} */
+export function ofRows(rows) {
+  const times = rows.map(({ timestamp }) => Date.parse(timestamp ?? '')).filter((at) => !Number.isNaN(at));
+  return times.length > 0 ? { first: Math.min(...times), last: Math.max(...times), n: times.length } : null;
+}
+
 /** Whether that is enough to know the interval. @param {Rhythm | null} rhythm */
 export function isKnown(rhythm) {
   return rhythm !== null && rhythm.n >= MESSAGES_MIN && rhythm.last > rhythm.first;

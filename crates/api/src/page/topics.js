@@ -12,7 +12,7 @@ const POINTS_MAX = 90;
 const FIELDS_MAX = 256;
 const HOUR_MS = 3_600_000;
 /** Characters of a payload that are kept to show. */
-const TEXT_CHARS_MAX = 1_024;
+export const TEXT_CHARS_MAX = 1_024;
 /** A time further ahead of the API's clock is not the newest of a topic that has a plausible one, as in `/topicos`. */
 const AHEAD_MS_MAX = 5 * 60_000;
 
@@ -92,7 +92,11 @@ export class Topics {
     topic.points = [...past.filter((point) => point.at < seenSince), ...topic.points];
     topic.windowMs = Date.parse(serie.ate) - Date.parse(serie.desde);
     points.thin(topic.points, POINTS_MAX, topic.windowMs);
-    const known = rhythm.ofSeries(serie.pontos, topic.at);
+    this.learnRhythm(topic, rhythm.ofSeries(serie.pontos, topic.at));
+  }
+
+  /** Takes in how often a topic spoke, where that says more than what was seen live. @param {Topic} topic */
+  learnRhythm(topic, known) {
     if (known !== null && (topic.rhythm === null || known.n > topic.rhythm.n)) topic.rhythm = known;
   }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use dados::{Produtor, Relato};
+use dados::{Produtor, Relato, Timestamp};
 use uuid::Uuid;
 
 use super::report;
@@ -19,6 +19,7 @@ use crate::router::App;
 /// Report what a producer has received
 ///
 /// A subscriber does so between two batches, and learns what the API makes of it. The last report stands.
+/// One that says nothing new is written to the database once a minute.
 #[utoipa::path(
     put,
     path = "/produtores/{uuid}",
@@ -42,9 +43,19 @@ pub(crate) async fn report(
     let mut held = app.memory.reserve();
     let body = body::collect(body, &mut held, report::BYTES_MAX).await.map_err(too_large)?;
     let (report, estado) = report::parse(uuid, &body)?;
-    let ledger = app.ingest.report(report).await?.ledger();
-    app.vitals.told(uuid, estado.clone());
-    Ok(Json(Produtor { estado, ..ledger }))
+    let kept = if app.vitals.is_written(&report) { app.reader.producer(uuid).await? } else { None };
+    let ledger = match kept {
+        Some(kept) => {
+            app.vitals.heard(uuid, estado, Timestamp::now());
+            kept.ledger()
+        }
+        None => {
+            let ledger = app.ingest.report(report.clone()).await?.ledger();
+            app.vitals.written(report, estado, ledger.visto_em);
+            ledger
+        }
+    };
+    Ok(Json(app.vitals.of(ledger)))
 }
 
 /// The limit of a report is its own, and no setting.

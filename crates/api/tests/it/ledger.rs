@@ -212,3 +212,15 @@ async fn how_a_producer_is_shows_until_it_says_otherwise() {
     let said = report(&app, A, &relato(5, 3, 0, 0)).await;
     assert_eq!((said.estado, said.recebidas), (None, 5), "an older producer says nothing of it");
 }
+
+#[tokio::test]
+async fn a_report_that_says_nothing_new_is_heard_and_answered_with_the_newest_ledger() {
+    let app = spawn_app().await;
+    let first = report(&app, A, &relato(5, 0, 0, 0)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    store(&app, A, 1, 2).await;
+    let again = report(&app, A, &relato(5, 0, 0, 0)).await;
+    assert!(again.visto_em > first.visto_em, "{:?} {:?}", again.visto_em, first.visto_em);
+    assert_eq!((again.recebidas, again.armazenadas), (5, 2));
+    assert_eq!(list(&app).await[0].visto_em, again.visto_em);
+}

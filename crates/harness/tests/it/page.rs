@@ -317,6 +317,87 @@ async fn the_way_from_the_broker_is_told() -> Result {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_is_killed_is_named_and_the_sensors_are_not_blamed() -> Result {
+    let Some(browser) = Browser::start(DESKTOP).await? else { return Ok(()) };
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    // Every 20 s: it would be called silent after a minute.
+    let rows: Vec<_> = (0..20).map(|beat| message("casa/sala", 21, (19 - beat) * 20_000)).collect();
+    post(&system.api.url(), &json!(rows)).await?;
+    browser.open(&system.api.url()).await?;
+    browser.reads("#headline", "Tudo certo").await?;
+    system.subscriber.process()?.kill()?;
+    let headlines = "
+        const seen = [];
+        const headline = document.getElementById('headline');
+        for (let at = 0; at < 600 && !seen.some((text) => text.includes('não dá notícia')); at += 1) {
+            if (seen.at(-1) !== headline.innerText) seen.push(headline.innerText);
+            await new Promise((done) => setTimeout(done, 100));
+        }
+        return seen;";
+    let seen = browser.run(&format!("return (async () => {{{headlines}}})()"), json!([])).await?;
+    assert_eq!(seen, json!(["Tudo certo", "O subscriber não dá notícia"]));
+    browser.reads("[data-step=sensors]", "Não se sabe agora").await?;
+    browser.reads("[data-step=broker]", "Não se sabe agora").await?;
+    browser.holds("/(7|8|9)\\d\u{a0}s/.test(document.querySelector('.topic .age').innerText)").await?;
+    assert_eq!(browser.run("return document.querySelectorAll('.topic.silent').length", json!([])).await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_api_ages_go_on_and_the_page_turns_grey() -> Result {
+    let rows = json!([message("casa/sala", 1, 1_000)]);
+    let Some((browser, mut api, _dir)) = page(DESKTOP, &rows).await? else { return Ok(()) };
+    browser.reads("#headline", "Tudo certo").await?;
+    api.kill()?;
+    browser.reads("#headline", "A API não responde").await?;
+    browser.reads("#subline", "A última resposta veio há").await?;
+    let age = "Number(/\\d+/.exec(document.querySelector('.topic .age').innerText)[0])";
+    let at_first = browser.run(&format!("return {age}"), json!([])).await?;
+    browser.holds(&format!("{age} > {at_first}")).await?;
+    browser.holds("getComputedStyle(document.getElementById('topics')).filter === 'grayscale(1)'").await?;
+    api.restart().await?;
+    browser.holds("getComputedStyle(document.getElementById('topics')).filter === 'none'").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_texts_falls_silent_too() -> Result {
+    let rows: Vec<_> = (0..10).map(|second| message("portão", "aberto", 3_600_000 - second * 1_000)).collect();
+    let Some((browser, _api, _dir)) = page(DESKTOP, &json!(rows)).await? else { return Ok(()) };
+    browser.reads(".topic.silent .name", "portão").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_minutes_are_charted_reading_by_reading() -> Result {
+    let rows: Vec<_> = (0..60).map(|second| message("casa/sala", second, 120_000 - second * 1_000)).collect();
+    let Some((browser, api, _dir)) = page(PHONE, &json!(rows)).await? else { return Ok(()) };
+    browser.reads("#list", "casa/sala").await?;
+    browser.click(".topic").await?;
+    browser.click("#ranges input[value='10m']").await?;
+    browser.reads("#chart-summary", "60 readings: minimum 0").await?;
+    // The legend is beside the plot, never over it.
+    let places = "
+        const [plot, legend] = ['.u-wrap', '.u-legend'].map((css) => document.querySelector(css).getBoundingClientRect());
+        return [legend.height > 0, legend.top >= plot.bottom];";
+    assert_eq!(browser.run(places, json!([])).await?, json!([true, true]));
+    let asked = asked_of(&browser, &api.url()).await?;
+    assert!(asked.iter().any(|address| address.contains("/dados?") && address.contains("desde=-10m")), "{asked:?}");
+    assert!(!asked.iter().any(|address| address.contains("/series?") && address.contains("desde=-10m")), "{asked:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_typed_as_people_write_it_and_told_before_it_is_sent() -> Result {
+    let Some((browser, api, _dir)) = page(DESKTOP, &json!([])).await? else { return Ok(()) };
+    browser.type_into("[name=topico]", "bancada/1").await?;
+    browser.type_into("[name=valor]", "23,5").await?;
+    browser.reads("#insert-preview", "Será guardado o número 23.5").await?;
+    browser.type_into("[name=valor]", "\u{e007}").await?;
+    browser.reads("#insert-result", "Guardado com o número 1").await?;
+    assert_eq!(api.rows().values("bancada/1").await?, ["23.5"]);
+    assert_clean(&browser, &api.url()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn its_pure_modules_do_what_they_say() -> Result {
     let Some((browser, _api, _dir)) = page(DESKTOP, &json!([])).await? else { return Ok(()) };
     // A script of WebDriver is a function's body, which may not wait.

@@ -19,7 +19,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dados::Relato;
 use dados::produtor::NAME_BYTES_MAX;
 use service::Fatal;
 use tokio::time::{sleep, sleep_until};
@@ -55,8 +54,7 @@ pub struct Forwarder {
     queue: Queue,
     /// The highest sequence that may have reached the API.
     attempted: u64,
-    /// What the API was told last, and when.
-    reported: Relato,
+    /// When the API was last told how far we are.
     reported_at: Instant,
     /// Something went into quarantine or was damaged: the API must know before the next request, so that its sums are
     /// even.
@@ -102,7 +100,6 @@ impl Forwarder {
             status,
             queue: Queue::default(),
             attempted: 0,
-            reported: Relato::default(),
             reported_at: Instant::now(),
             must_report: false,
             failures: 0,
@@ -162,7 +159,7 @@ impl Forwarder {
     async fn next_batch(&mut self) -> io::Result<Batch> {
         self.report_if_due().await;
         while self.queue.is_empty() {
-            let due = self.report_check();
+            let due = self.report_due();
             tokio::select! {
                 frame = self.reader.next() => self.queue.push(frame?),
                 () = sleep_until(due.into()) => self.report_if_due().await,

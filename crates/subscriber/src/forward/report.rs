@@ -9,20 +9,14 @@ use tracing::error;
 use super::Forwarder;
 use crate::spool::Progress;
 
-/// How often the API is told how far we are, while that changes, and how often it hears of us at all.
+/// How often the API is told how far we are, changed or not: the live page takes a subscriber that misses two reports
+/// for stopped. The API writes a report that says nothing new once a minute only.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
 impl Forwarder {
-    /// When the API is told next, if nothing changes until then. Never a moment that has passed without a report: who
-    /// waits for it would not wait.
+    /// When the API is told next.
     pub(super) fn report_due(&self) -> Instant {
-        self.reported_at + if self.relato() == self.reported { HEARTBEAT_EVERY } else { REPORT_EVERY }
-    }
-
-    /// When to look again whether a report is due: how the broker is changes without a message.
-    pub(super) fn report_check(&self) -> Instant {
-        self.report_due().min(Instant::now() + REPORT_EVERY)
+        self.reported_at + REPORT_EVERY
     }
 
     /// Tells the API how far we are, for its ledger; an outage shows at the next batch.
@@ -51,7 +45,6 @@ impl Forwarder {
         if self.status.missing(ledger.faltando) && ledger.faltando != 0 {
             error!(missing = ledger.faltando, "the API's ledger does not come out even: was its database put back?");
         }
-        self.reported = relato;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 // The page's pure modules, asked in the browser that runs them: gives a list of what is not as it should be.
 
 const load = (name) => import(`/assets/${name}.js`);
-const [{ fields, number }, { Parser }, rhythm, points, { isMatch, Topics }, { judge, current }, { choose, inUnits }, { fileName }] =
-  await Promise.all(['fields', 'sse', 'rhythm', 'points', 'topics', 'health', 'i18n', 'export'].map(load));
+const [{ fields, number }, { Parser }, rhythm, points, { isMatch, Topics }, { judge, current, heardUntil }, { choose, f, inUnits }, { fileName }, { interpret }] =
+  await Promise.all(['fields', 'sse', 'rhythm', 'points', 'topics', 'health', 'i18n', 'export', 'interpret'].map(load));
 
 const wrong = [];
 const same = (what, found, expected) => {
@@ -49,6 +49,9 @@ same('too few', rhythm.isSilent(beats(1_000, 3), 1e9), false);
 same('seconds', [32_000, 34_000].map((now) => rhythm.isSilent(beats(1_000, 4), now)), [false, true]);
 same('minutes', [359_000, 361_000].map((now) => rhythm.isSilent(beats(60_000, 4), now)), [false, true]);
 same('usual', rhythm.usualMs(beats(2_000, 10_000)), rhythm.usualMs(beats(2_000, 50)));
+const spoken = [40, 20, 10, 0].map((minute) => ({ timestamp: new Date(minute * 60_000).toISOString() }));
+same('from messages', rhythm.ofRows(spoken), { first: 0, last: 2_400_000, n: 4 });
+same('from none', rhythm.ofRows([{ timestamp: null }]), null);
 same('none', [rhythm.usualMs(null), rhythm.isSilent(null, 1)], [null, false]);
 
 // The newest of a topic is what arrived last; a time ahead of the clock freezes neither it nor the rhythm.
@@ -82,6 +85,23 @@ same('columns', points.columns(made, 30_000), [[0, 30, 60], [3, null, 5], [1, nu
 same('line', [points.line(made, 100, 20), points.line([], 1, 1)], ['M0.0 20.0L100.0 0.0', '']);
 same('huge', points.line([{ at: 0, mean: -1.7e308 }, { at: 1, mean: 1.7e308 }], 10, 10), 'M0.0 10.0L10.0 0.0');
 
+const rows = [{ valor: '{"t":3}', timestamp: '1970-01-01T00:00:02Z' }, { valor: 'x', timestamp: '1970-01-01T00:00:01.5Z' },
+  { valor: '{"t":1}', timestamp: '1970-01-01T00:00:01Z' }];
+same('each reading', points.ofRows(rows, 't').map(({ at, n, mean }) => [at, n, mean]), [[1_000, 1, 1], [2_000, 1, 3]]);
+const midnight = new Date(2026, 10, 30).getTime();
+const labels = (hours, stepHours) => f.ticks(hours.map((hour) => midnight + hour * 3_600_000), stepHours * 3_600);
+same('axis of one day', labels([1, 2, 3], 1).some((label) => label.includes('30')), false);
+same('axis over midnight', labels([-24, -12, 0, 12], 12).map((label) => label.includes('\n')), [true, false, true, false]);
+same('axis of days', labels([0, 24, 48], 24).map((label) => label.slice(0, 2)), ['30', '01', '02']);
+
+// Typed values.
+for (const [text, language, valor, kind] of [
+  ['23,5', 'pt-BR', '23.5', 'number'], ['-1.234,50', 'pt-BR', '-1234.50', 'number'], ['1.234', 'pt-BR', '1.234', 'number'],
+  ['23.5', 'pt-BR', '23.5', 'number'], ['1,234.5', 'en', '1234.5', 'number'], ['23,5', 'en', '23,5', 'text'],
+  ['12,34,5', 'pt-BR', '12,34,5', 'text'], ['{"a":1,5}', 'pt-BR', '{"a":1,5}', 'text'], ['{"a":1.5}', 'pt-BR', '{"a":1.5}', 'json'],
+  ['aberto', 'pt-BR', 'aberto', 'text'],
+]) same(`${text} in ${language}`, interpret(text, language), { valor, kind });
+
 // Searches.
 for (const [search, name, is] of [
   ['', 'a', true], ['SALA', 'casa/sala', true], ['casa/+', 'casa/sala', true], ['casa/+', 'casa/sala/luz', false],
@@ -94,7 +114,7 @@ const producer = (more = {}) => ({
   visto_em: '2026-11-23T11:59:50Z', esperando: 0, quarentena: 0, faltando: 0, estado: { conectado: true }, ...more,
 });
 const facts = (more = {}) => ({
-  now, answeredAt: now, isGone: false, isLocked: false, ready: { status: 200, leituras: { atraso: 0 } },
+  now, answeredAt: now, answeringSince: now - 3_600_000, producersAt: now, isGone: false, isLocked: false, ready: { status: 200, leituras: { atraso: 0 } },
   producers: [producer()], newestAt: now, topics: { total: 3, silent: 0 }, rate: 1, ...more,
 });
 const head = (more) => judge(facts(more)).head[0];
@@ -107,13 +127,28 @@ for (const [more, expected] of [
   [{ ready: { status: 503, detail: 'x' } }, 'head_apiIll'],
   [{ ready: null }, 'looking'],
   [{ producers: [producer({ estado: { conectado: false, falha: 'refused' } })] }, 'head_brokerLost'],
-  [{ producers: [producer({ visto_em: '2026-11-23T11:50:00Z' })] }, 'head_subscriberUnheard'],
+  [{ producers: [producer({ visto_em: '2026-11-23T11:59:37Z' })] }, 'head_subscriberUnheard'],
+  [{ producers: [producer({ visto_em: '2026-11-23T11:59:39Z' })] }, 'head_good'],
+  // A start of the API, and a page that has slept for an hour.
+  [{ producers: [producer({ visto_em: '2026-11-23T11:59:00Z' })], answeringSince: now - 5_000 }, 'head_good'],
+  [{ producers: [producer({ visto_em: '2026-11-23T11:58:00Z' })], answeringSince: now - 5_000 }, 'head_subscriberUnheard'],
+  [{ producers: [producer({ visto_em: '2026-11-23T11:00:00Z' })], producersAt: now - 3_595_000 }, 'head_good'],
   [{ producers: [producer({ esperando: 5_000 })] }, 'head_subscriberWaiting'],
   [{ producers: [producer({ faltando: -2 })] }, 'head_subscriberMissing'],
   [{ producers: [producer({ estado: undefined })] }, 'head_good'],
   [{ ready: { status: 200, leituras: { atraso: 50_000 } } }, 'head_readingsBehind'],
   [{ topics: { total: 3, silent: 1 } }, 'head_sensorsSilent'],
 ]) same(JSON.stringify(more), head(more), expected);
+const broken = { topics: { total: 3, silent: 2 } };
+for (const more of [{ isGone: true }, { producers: [producer({ visto_em: '2026-11-23T11:50:00Z' })] },
+  { producers: [producer({ estado: { conectado: false } })] }]) {
+  const step = judge(facts({ ...broken, ...more })).steps[0];
+  same(`sensors with ${JSON.stringify(more)}`, [step.level, step.text[0]], ['wait', 'unknownNow']);
+}
+same('heard until the last report', [
+  heardUntil(facts()) - now, heardUntil(facts({ producers: [] })) - now, heardUntil(facts({ isGone: true })),
+  heardUntil(facts({ producers: [producer({ estado: { conectado: false } })] })), heardUntil(facts({ producers: null })),
+], [-10_000, 0, null, null, null]);
 const old = producer({ visto_em: '2026-11-01T00:00:00Z' });
 same('a producer that is gone for good', [current([old, producer()], now).length, current([old], now).length], [1, 1]);
 
