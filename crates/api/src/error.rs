@@ -5,6 +5,7 @@ use std::any::Any;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use dados::novo::{FIRST_SEQUENCE, PRODUCER};
 use dados::{Problem, problem};
 use tracing::{error, warn};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use crate::ingest::IngestError;
 use crate::limits::OutOfMemory;
 use crate::live::JoinError;
 use crate::query::{BadParameter, BadQuery};
-use crate::store::{Failure, StoreError};
+use crate::store::{Denial, Failure, StoreError};
 
 /// When to come back: soon for what passes by itself, later for what needs a person.
 const RETRY_SOON_S: u32 = 1;
@@ -193,7 +194,18 @@ impl From<IngestError> for Error {
             IngestError::QueueFull => unavailable("too many requests wait to be stored; nothing was stored"),
             IngestError::Closed => unavailable("the API is shutting down"),
             IngestError::Store(failure) => failure.into(),
+            IngestError::Denied(denial) => denial.into(),
         }
+    }
+}
+
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
+        let (status, field) = match denial {
+            Denial::OtherToken | Denial::TooManyProducers => (StatusCode::FORBIDDEN, PRODUCER),
+            Denial::Unreported { .. } => (StatusCode::CONFLICT, FIRST_SEQUENCE),
+        };
+        Self::new(status, denial.to_string()).field(field)
     }
 }
 

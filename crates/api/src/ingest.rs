@@ -19,12 +19,12 @@ use tracing::{debug, error, info, warn};
 pub(crate) use self::aside::AsideError;
 use self::aside::{Share, Work};
 use self::fresh::Fresh;
-use self::group::{Group, Job, Message, Reply};
+use self::group::{Group, Job, Message, Reply, Reported};
 use self::indexing::Backlog;
 use self::log::Tidings;
 use crate::limits::Reservation;
 use crate::metrics::Commits;
-use crate::store::{Batch, Failure, Kept, Origin, Outcome, Report, StoreError, Writer};
+use crate::store::{Batch, Denial, Failure, Kept, Origin, Outcome, Report, Sender, StoreError, Writer};
 
 /// Batches and reports that wait for the writer; one more is told to come back.
 const QUEUE_JOBS_MAX: usize = 1024;
@@ -40,6 +40,8 @@ pub(crate) enum IngestError {
     Closed,
     /// The transaction failed, and nothing of it is stored.
     Store(Failure),
+    /// It is not for this sender to say.
+    Denied(Denial),
 }
 
 /// The way to the writer.
@@ -72,10 +74,10 @@ impl Ingest {
     }
 
     /// Hands a report over and waits until it is on the disk; gives what is kept of its producer then.
-    pub(crate) async fn report(&self, report: Report) -> Result<Kept, IngestError> {
+    pub(crate) async fn report(&self, report: Report, sender: Sender) -> Result<Kept, IngestError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Report(report, reply))?;
-        answer.await.unwrap_or(Err(IngestError::Closed))
+        self.send(Message::Report((report, sender), reply))?;
+        answer.await.unwrap_or(Err(IngestError::Closed))?.map_err(IngestError::Denied)
     }
 
     /// A number that changes with the ledger of any producer.
@@ -284,8 +286,8 @@ impl Task {
         answer(jobs.into_iter().map(|job| job.reply), result);
     }
 
-    async fn report(&mut self, reports: Vec<(Report, Reply<Kept>)>) {
-        let (reports, replies): (Vec<Report>, Vec<_>) = reports.into_iter().unzip();
+    async fn report(&mut self, reports: Vec<((Report, Sender), Reply<Reported>)>) {
+        let (reports, replies): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
         let result = self.writer.report(&reports, Timestamp::now()).await;
         let result = self.settle(result, 0, 0);
         debug!(reports = reports.len(), ok = result.is_ok(), "reports taken");

@@ -126,6 +126,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let metrics = Arc::new(metrics::metrics(&commits, &projections, &deliveries, levels));
     let body_bytes_max = budget.body;
     let app = App {
+        gate: gate.clone(),
         ingest,
         projection,
         retention,

@@ -87,8 +87,8 @@ impl Commits {
                 Outcome::Replayed { .. } => {
                     self.replayed.inc();
                 }
-                // The HTTP counter has it as a 409.
-                Outcome::KeyReused => {}
+                // The HTTP counter has it as a 409 or 403.
+                Outcome::KeyReused | Outcome::Denied(_) => {}
             }
         }
         self.rows.inc_by(rows);

@@ -31,6 +31,7 @@ use crate::{health, metrics, openapi, page, reproject, retention};
 
 /// What the handlers share.
 pub(crate) struct App {
+    pub(crate) gate: Gate,
     pub(crate) ingest: Ingest,
     pub(crate) projection: Projection,
     pub(crate) retention: Retention,

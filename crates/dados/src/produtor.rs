@@ -105,6 +105,11 @@ pub struct Produtor {
     /// For people.
     #[cfg_attr(feature = "openapi", schema(required, examples("estufa")))]
     pub nome: Option<String>,
+    /// The name of the token that it belongs to: no other token can send or report as this producer. Null where access is
+    /// anonymous.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required, examples("subscriber")))]
+    pub token: Option<String>,
     /// The highest sequence that it has given to a message, as far as the API knows.
     #[cfg_attr(feature = "openapi", schema(examples(9)))]
     pub recebidas: u64,

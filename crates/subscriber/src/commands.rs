@@ -57,7 +57,7 @@ async fn replay(quarantine: &Quarantine, chosen: &Chosen, client: &Client) -> Re
                 print(&format!("{}\tstill refused: {} {}\n", entry.sequence, refusal.status, refusal.reason));
                 refused += 1;
             }
-            Outcome::Again { fault, .. } => {
+            Outcome::Unreported { fault } | Outcome::Again { fault, .. } => {
                 return Err(Fatal::new(Exit::Unavailable, format_args!("replayed {taken}, then: {fault}")));
             }
         }

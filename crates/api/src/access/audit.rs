@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use tracing::warn;
+use uuid::Uuid;
 
 use super::rate::{Limiter, Rate};
+use crate::store::Denial;
 
 /// So many lines at once, then one every second: 17 MB a day at most.
 const LINES: Rate = Rate::new(1, Duration::from_secs(1), 50);
@@ -47,6 +49,13 @@ impl Audit {
         let token = token.as_deref().unwrap_or("none");
         let path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)];
         warn!(target: "audit", token, address, %method, path, status, why, left_out, "access refused");
+    }
+
+    /// A producer that is not this sender's to use.
+    pub(crate) fn denied(&self, token: Option<&str>, producer: Uuid, denial: Denial, now: Instant) {
+        let Some(left_out) = self.due(now) else { return };
+        let token = token.unwrap_or("none");
+        warn!(target: "audit", token, %producer, why = %denial, left_out, "access refused");
     }
 
     /// How many lines were left out before this one; none where this is left out too.

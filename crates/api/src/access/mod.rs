@@ -17,6 +17,7 @@ pub(crate) mod settings;
 pub(crate) mod token_file;
 pub(crate) mod tokens;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use axum::http::header::{AUTHORIZATION, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use self::addresses::{Proxies, counted};
 use self::audit::{Audit, Refusal};
@@ -34,6 +36,7 @@ use self::rate::{Limiter, Rate, TooOften};
 use self::scope::{Needs, is_health};
 use self::settings::AccessSettings;
 use self::tokens::{Known, Tokens};
+use crate::store::{Denial, Sender};
 
 /// Tokens that are none, from one address: so many at once, then so many a minute. A subscriber that waits with a wrong
 /// token asks less often.
@@ -68,13 +71,26 @@ pub(crate) struct Asked<'a> {
     pub(crate) peer: SocketAddr,
 }
 
+/// The tokens, and their names.
+struct Holders {
+    tokens: Tokens,
+    names: Arc<HashSet<Arc<str>>>,
+}
+
+impl Holders {
+    fn new(tokens: Tokens) -> Arc<Self> {
+        let names = tokens.iter().map(|entry| entry.name.clone()).collect();
+        Arc::new(Self { tokens, names: Arc::new(names) })
+    }
+}
+
 /// What decides. Clones are the same gate.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Rules>);
 
 struct Rules {
     /// None: access is anonymous.
-    tokens: Option<RwLock<Arc<Tokens>>>,
+    tokens: Option<RwLock<Arc<Holders>>>,
     hosts: Hosts,
     origins: Origins,
     proxies: Proxies,
@@ -87,7 +103,7 @@ struct Rules {
 impl Gate {
     pub(crate) fn new(settings: &AccessSettings, tokens: Tokens, hosts: Hosts) -> Self {
         Self(Arc::new(Rules {
-            tokens: settings.needs_tokens().then(|| RwLock::new(Arc::new(tokens))),
+            tokens: settings.needs_tokens().then(|| RwLock::new(Holders::new(tokens))),
             hosts,
             origins: settings.api_cors_origins.clone(),
             proxies: settings.api_trusted_proxies.clone(),
@@ -111,13 +127,13 @@ impl Gate {
     pub(crate) fn replace(&self, tokens: Tokens) -> Option<usize> {
         let mut current = self.0.tokens.as_ref()?.write().unwrap_or_else(PoisonError::into_inner);
         let count = tokens.iter().count();
-        let is_new = **current != tokens;
-        *current = Arc::new(tokens);
+        let is_new = current.tokens != tokens;
+        *current = Holders::new(tokens);
         is_new.then_some(count)
     }
 
-    /// Whether a request may pass; a refusal is logged.
-    pub(crate) fn admit(&self, asked: Asked<'_>) -> Result<(), Refused> {
+    /// Whether a request may pass, and who sends it; a refusal is logged.
+    pub(crate) fn admit(&self, asked: Asked<'_>) -> Result<Sender, Refused> {
         let now = Instant::now();
         let mut token = None;
         self.decide(asked, now, &mut token).inspect_err(|refused| {
@@ -128,8 +144,14 @@ impl Gate {
         })
     }
 
+    /// Logs that a sender may not send or report as a producer.
+    pub(crate) fn denied(&self, sender: &Sender, producer: Uuid, denial: Denial) -> Denial {
+        self.0.audit.denied(sender.name(), producer, denial, Instant::now());
+        denial
+    }
+
     /// `name` becomes the token's, as soon as it is known.
-    fn decide(&self, asked: Asked<'_>, now: Instant, name: &mut Option<Arc<str>>) -> Result<(), Refused> {
+    fn decide(&self, asked: Asked<'_>, now: Instant, name: &mut Option<Arc<str>>) -> Result<Sender, Refused> {
         let path = asked.uri.path();
         if let Some(limiter) = &self.0.per_address
             && !is_health(path)
@@ -138,39 +160,39 @@ impl Gate {
         }
         let Some(tokens) = &self.0.tokens else {
             let is_let_in = self.0.origins.allowed(asked.headers.get(ORIGIN)).is_some();
-            return Ok(hosts::decide(self.0.hosts, asked.method, asked.uri, asked.headers, is_let_in)?);
+            hosts::decide(self.0.hosts, asked.method, asked.uri, asked.headers, is_let_in)?;
+            return Ok(Sender::default());
         };
         let needs = Needs::of(asked.method, path);
         if needs == Needs::Nothing {
-            return Ok(());
+            return Ok(Sender::default());
         }
         let token = bearer(asked.headers).ok_or(Refused::NoToken)?;
-        let address = counted(self.client(asked));
-        self.0.wrong_tokens.look(&address, now).map_err(Refused::WrongTokens)?;
-        let tokens = tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let wrong = || {
-            // Counted, not asked: this one has its answer already.
-            let _ = self.0.wrong_tokens.take(address, now);
-            Refused::InvalidToken
-        };
-        let scope = match tokens.look_up(token, Timestamp::now()) {
-            Known::No => return Err(wrong()),
+        let holders = tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Every token is looked up, however many wrong ones came from its address: a valid one that shares an address with
+        // others, behind a proxy or in one network, must not pay for them. Looking one up costs a hash of 512 bytes at most.
+        let (known, scope) = match holders.tokens.look_up(token, Timestamp::now()) {
+            Known::No => return Err(self.wrong(asked, now)),
             Known::Expired { name: known } => {
                 *name = Some(known);
-                return Err(wrong());
+                return Err(self.wrong(asked, now));
             }
-            Known::Valid { name: known, scope } => {
-                *name = Some(known);
-                scope
-            }
+            Known::Valid { name: known, scope } => (known, scope),
         };
+        *name = Some(known.clone());
         if !scope.allows(needs) {
             return Err(Refused::Scope(needs));
         }
-        match (&self.0.per_token, name) {
-            (Some(limiter), Some(name)) => limiter.take(name.clone(), now).map_err(Refused::TokenRate),
-            _ => Ok(()),
+        if let Some(limiter) = &self.0.per_token {
+            limiter.take(known.clone(), now).map_err(Refused::TokenRate)?;
         }
+        Ok(Sender::new(known, holders.names.clone()))
+    }
+
+    /// The answer to a token that is none: at first that it is wrong, and then that there are too many of these.
+    fn wrong(&self, asked: Asked<'_>, now: Instant) -> Refused {
+        let counted = self.0.wrong_tokens.take(counted(self.client(asked)), now);
+        counted.map_or_else(Refused::WrongTokens, |()| Refused::InvalidToken)
     }
 
     fn client(&self, asked: Asked<'_>) -> IpAddr {

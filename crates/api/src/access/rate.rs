@@ -113,15 +113,6 @@ impl<K: Hash + Eq> Limiter<K> {
         Ok(())
     }
 
-    /// Whether one would be taken now; counts nothing.
-    pub(crate) fn look(&self, key: &K, now: Instant) -> Result<(), TooOften> {
-        let now = now.saturating_duration_since(self.started);
-        let cells = self.cells();
-        let known = cells.due.get(key).copied();
-        let shared = if known.is_none() && cells.due.len() >= KEYS_MAX { cells.overflow } else { known };
-        decide(self.rate, shared, now).map(drop)
-    }
-
     fn cells(&self) -> MutexGuard<'_, Cells<K>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,9 +167,8 @@ mod tests {
         assert_eq!(wait.retry_after_s(), 1);
         assert_eq!(limiter.take("b", at(0)), Ok(()), "another key has its own");
         assert!(limiter.take("a", at(499)).is_err());
-        assert_eq!(limiter.look(&"a", at(501)), Ok(()));
         assert_eq!(limiter.take("a", at(501)), Ok(()));
-        assert!(limiter.take("a", at(501)).is_err() && limiter.look(&"a", at(501)).is_err());
+        assert!(limiter.take("a", at(501)).is_err());
         // After a long rest no more than the burst.
         let taken = (0..10).filter(|_| limiter.take("a", at(600_000)).is_ok()).count();
         assert_eq!(taken, 3);
@@ -202,7 +192,7 @@ mod tests {
         // No room, and nothing to forget: strangers share one rate.
         assert_eq!(limiter.take(KEYS_MAX, start), Ok(()));
         assert_eq!(limiter.take(KEYS_MAX + 1, start), Ok(()));
-        assert!(limiter.take(KEYS_MAX + 2, start).is_err() && limiter.look(&(KEYS_MAX + 3), start).is_err());
+        assert!(limiter.take(KEYS_MAX + 2, start).is_err());
         assert_eq!(limiter.take(7, start), Ok(()), "one that is known is not shut out by strangers");
         assert_eq!(limiter.cells().due.len(), KEYS_MAX);
         // Two hours later all but the last are forgotten.

@@ -8,12 +8,15 @@ use uuid::Uuid;
 use super::body::Form;
 use super::parse::ROWS_MAX;
 use crate::error::Error;
-use crate::store::Origin;
+use crate::store::{Key, Origin, Sender};
 
 /// A key of the client's choice, as of draft-ietf-httpapi-idempotency-key-header.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest key, in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 255;
+
+/// The route that takes keys.
+const ROUTE: &str = "POST /dados";
 
 /// The highest sequence that a batch may begin with, so that no row's is larger than a number can be.
 pub(crate) const FIRST_SEQUENCE_MAX: i64 = i64::MAX - ROWS_MAX as i64;
@@ -57,17 +60,22 @@ impl Marks {
         }
     }
 
+    /// Whose batch it is.
+    pub(crate) fn producer(&self) -> Option<Uuid> {
+        if let Self::Producer { uuid, .. } = self { Some(*uuid) } else { None }
+    }
+
     /// What the marks mean for this body.
-    pub(crate) fn origin(self, form: Form, body: &[u8], is_single: bool) -> Result<Origin, Error> {
+    pub(crate) fn origin(self, form: Form, body: &[u8], is_single: bool, sender: Sender) -> Result<Origin, Error> {
         match self {
             Self::None => Ok(Origin::Unmarked),
             Self::Producer { .. } if is_single => {
                 Err(Error::header(PRODUCER, "only an array or NDJSON is a producer's batch"))
             }
-            Self::Producer { uuid, first_sequence } => Ok(Origin::Producer { uuid, first_sequence }),
+            Self::Producer { uuid, first_sequence } => Ok(Origin::Producer { uuid, first_sequence, sender }),
             Self::Key(key) => {
                 let hash = Sha256::new().chain_update([form as u8]).chain_update(body);
-                Ok(Origin::Key { key, fingerprint: hash.finalize().into() })
+                Ok(Origin::Key(Key { key, fingerprint: hash.finalize().into(), sender, route: ROUTE }))
             }
         }
     }

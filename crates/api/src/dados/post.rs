@@ -19,10 +19,10 @@ use super::parse::{Parsed, parse};
 use crate::error::Error;
 use crate::openapi::bodies::{self, Form as FormBody, Many, OneOrMany, Stored};
 use crate::openapi::parameters;
-use crate::openapi::responses::{BadRows, NotStored};
+use crate::openapi::responses::{BadRows, NotStored, NotYours};
 use crate::query::NoParameters;
 use crate::router::App;
-use crate::store::{Batch, Failure, LARGE_VALUE_BYTES, Outcome, Row};
+use crate::store::{Batch, Failure, LARGE_VALUE_BYTES, Outcome, Row, Sender};
 
 /// Where its route is.
 pub(crate) const PATH: &str = "/dados";
@@ -61,6 +61,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
         (status = 200, description = "All of it had been stored before, by its producer and sequence", body = Inseridos,
             example = json!({"inseridos": 0, "duplicados": 2, "primeiro_id": null, "ultimo_id": null})),
         BadRows,
+        NotYours,
         NotStored,
     )
 )]
@@ -71,9 +72,10 @@ pub(crate) fn create(
 ) -> impl Future<Output = Result<Response, Error>> + Send {
     // Here, and not within the future: that would have room for the whole request. Of its head only the table is kept,
     // since a part of it would hold all that was read with it while its row is written.
-    let (Parts { headers, .. }, body) = request.into_parts();
+    let (Parts { headers, mut extensions, .. }, body) = request.into_parts();
     let said = Said::read(&headers);
-    store(app, said, emptied(headers), body)
+    let sender = extensions.remove().unwrap_or_default();
+    store(app, said, sender, emptied(headers), body)
 }
 
 /// What the head says of the body.
@@ -89,7 +91,13 @@ impl Said {
 }
 
 /// `headers` are an empty table for those of the answer.
-async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+async fn store(
+    app: Arc<App>,
+    said: Result<Said, Error>,
+    sender: Sender,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
     let Said { form, marks } = said?;
     let mut held = app.memory.reserve();
     let body = body::collect(body, &mut held, app.body_bytes_max).await?;
@@ -99,7 +107,8 @@ async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, bod
     let parsing = app.memory.parsing(body.len()).await;
     let Parsed { rows, is_single } = parse_off_thread(form, body.clone()).await??;
     held.grow(rows.len() * Row::BYTES)?;
-    let origin = marks.origin(form, &body, is_single)?;
+    let producer = marks.producer().map(|uuid| (uuid, sender.clone()));
+    let origin = marks.origin(form, &body, is_single, sender)?;
     drop((body, parsing));
     let single = rows.first().filter(|_| is_single).cloned();
     let outcome = app.ingest.store(Batch { rows, origin }, held).await?;
@@ -115,6 +124,12 @@ async fn store(app: Arc<App>, said: Result<Said, Error>, headers: HeaderMap, bod
         }
         // Few need room for this, in the memory that each request has.
         (Some(_), Outcome::Replayed { first_id, .. }) => Box::pin(replayed(&app, headers, first_id)).await,
+        (_, Outcome::Denied(denial)) => {
+            if let Some((uuid, sender)) = producer {
+                app.gate.denied(&sender, uuid, denial);
+            }
+            Err(denial.into())
+        }
         (_, outcome) => answer_many(outcome),
     }
 }
@@ -155,6 +170,7 @@ fn answer_many(outcome: Outcome) -> Result<Response, Error> {
             Ok(answer.into_response())
         }
         Outcome::KeyReused => Err(Error::key_reused()),
+        Outcome::Denied(denial) => Err(denial.into()),
     }
 }
 

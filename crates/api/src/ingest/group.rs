@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::IngestError;
 use crate::limits::Reservation;
-use crate::store::{Batch, Failure, Kept, Outcome, Report};
+use crate::store::{Batch, Denial, Failure, Kept, Outcome, Report, Sender};
 
 /// A group that has so many rows and reports takes no further one.
 pub(crate) const GROUP_ROWS_MAX: usize = 8192;
@@ -13,6 +13,9 @@ const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// Who waits for something to be done. It is done whether they still wait or not.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, IngestError>>;
+
+/// What is kept of a producer once its report is taken, or why it is not.
+pub(super) type Reported = Result<Kept, Denial>;
 
 /// A batch, the memory it holds, and who waits for it.
 pub(super) struct Job {
@@ -23,7 +26,7 @@ pub(super) struct Job {
 
 pub(super) enum Message {
     Store(Job),
-    Report(Report, Reply<Kept>),
+    Report((Report, Sender), Reply<Reported>),
     Probe(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -31,7 +34,7 @@ pub(super) enum Message {
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) jobs: Vec<Job>,
-    pub(super) reports: Vec<(Report, Reply<Kept>)>,
+    pub(super) reports: Vec<((Report, Sender), Reply<Reported>)>,
     pub(super) probes: Vec<oneshot::Sender<Result<(), Failure>>>,
     pub(super) rows: usize,
     pub(super) bytes: usize,

@@ -24,7 +24,7 @@ use crate::limits::OutOfMemory;
 use crate::live::JoinError;
 use crate::query::{BadParameter, BadQuery, NOT_BEFORE};
 use crate::router::{HEADERS_MAX, URI_BYTES_MAX};
-use crate::store::Failure;
+use crate::store::{Denial, Failure};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -217,6 +217,18 @@ impl IntoResponses for BadReport {
     }
 }
 
+/// Another token's producer.
+pub(crate) struct NotYours;
+
+impl IntoResponses for NotYours {
+    fn responses() -> Responses {
+        errors([
+            ("The producer belongs to another token", Denial::OtherToken.into()),
+            ("The token has made as many producers as it may", Denial::TooManyProducers.into()),
+        ])
+    }
+}
+
 /// Rows that cannot be taken.
 pub(crate) struct BadRows;
 
@@ -227,6 +239,10 @@ impl IntoResponses for BadRows {
             ("A header is malformed", Error::header(IDEMPOTENCY_KEY, "expected 1 to 255 visible ASCII characters")),
             ("The key was used before", Error::key_reused()),
             ("The row was deleted since", Error::replay_gone()),
+            (
+                "A producer's batch leaves a gap that it has not reported",
+                Denial::Unreported { first_sequence_max: 8 }.into(),
+            ),
             ("The body has another form", BodyError::MediaType.into()),
             ("A field is missing, unknown or wrong", field.at(b"[{\"valor\":1},{\"valor\":2,\"qos\":3}]", 30).into()),
             ("There are too many rows", Fault::new(Kind::TooMany, "a request has at most 100000 rows").into()),

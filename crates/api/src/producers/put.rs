@@ -11,10 +11,12 @@ use super::report;
 use crate::dados::body::{self, BodyError, Form};
 use crate::dados::fault::{Fault, Kind};
 use crate::error::Error;
+use crate::ingest::IngestError;
 use crate::openapi::parameters::{Encoding, ProducerId};
-use crate::openapi::responses::{BadReport, NotStored};
+use crate::openapi::responses::{BadReport, NotStored, NotYours};
 use crate::query::NoParameters;
 use crate::router::App;
+use crate::store::Sender;
 
 /// Report what a producer has received
 ///
@@ -27,7 +29,7 @@ use crate::router::App;
     tag = "produtores",
     params(ProducerId, Encoding),
     request_body(content = Relato, example = json!({"recebidas": 9, "confirmadas": 9, "quarentena": 0, "danificadas": 0})),
-    responses((status = 200, description = "The ledger", body = Produtor), BadReport, NotStored)
+    responses((status = 200, description = "The ledger", body = Produtor), BadReport, NotYours, NotStored)
 )]
 pub(crate) async fn report(
     State(app): State<Arc<App>>,
@@ -36,7 +38,8 @@ pub(crate) async fn report(
     request: Request,
 ) -> Result<Json<Produtor>, Error> {
     let uuid = Uuid::parse_str(&uuid).map_err(|_| Error::bad_uuid())?;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let sender: Sender = parts.extensions.remove().unwrap_or_default();
     if !matches!(body::form(&parts.headers), Ok(Form::Json)) {
         return Err(BodyError::NotJson.into());
     }
@@ -44,13 +47,16 @@ pub(crate) async fn report(
     let body = body::collect(body, &mut held, report::BYTES_MAX).await.map_err(too_large)?;
     let (report, estado) = report::parse(uuid, &body)?;
     let kept = if app.vitals.is_written(&report) { app.reader.producer(uuid).await? } else { None };
-    let ledger = match kept {
+    let ledger = match kept.filter(|kept| sender.owns(kept.token.as_deref())) {
         Some(kept) => {
             app.vitals.heard(uuid, estado, Timestamp::now());
             kept.ledger()
         }
         None => {
-            let ledger = app.ingest.report(report.clone()).await?.ledger();
+            let ledger = match app.ingest.report(report.clone(), sender.clone()).await {
+                Err(IngestError::Denied(denial)) => return Err(app.gate.denied(&sender, uuid, denial).into()),
+                kept => kept?.ledger(),
+            };
             app.vitals.written(report, estado, ledger.visto_em);
             ledger
         }

@@ -35,12 +35,12 @@ pub(crate) struct Edge {
 
 impl Answer for Edge {
     /// All that needs the request itself is done before there is a future, which would have to hold it.
-    fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
+    fn answer(&self, mut request: Request, peer: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
         let about = About { tls: self.tls, private: self.gate.is_private(request.method(), request.uri()) };
         let origin = request.headers().get(ORIGIN).cloned();
         let asked = request.method() == Method::OPTIONS;
         let observed = Observed::begin(&request, self.templates.of(request.uri().path()));
-        let admitted = observed.span().in_scope(|| match admit(&self.gate, &request, peer) {
+        let admitted = observed.span().in_scope(|| match admit(&self.gate, &mut request, peer) {
             Ok(None) => match std::panic::catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
                 Ok(answering) => Either::Left(answering),
                 Err(panic) => Either::Right(error::panicked(panic)),
@@ -80,7 +80,7 @@ fn allowed(refusal: Response) -> Response {
 }
 
 /// Whether a request may pass; some have their answer already.
-fn admit(gate: &Gate, request: &Request, peer: SocketAddr) -> Result<Option<Response>, Error> {
+fn admit(gate: &Gate, request: &mut Request, peer: SocketAddr) -> Result<Option<Response>, Error> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if uri_bytes > URI_BYTES_MAX {
@@ -92,6 +92,9 @@ fn admit(gate: &Gate, request: &Request, peer: SocketAddr) -> Result<Option<Resp
     if let Some(preflight) = gate.origins().preflight(method, headers) {
         return Ok(Some(preflight));
     }
-    gate.admit(Asked { method, uri, headers, peer })?;
+    let sender = gate.admit(Asked { method, uri, headers, peer })?;
+    if sender.name().is_some() {
+        request.extensions_mut().insert(sender);
+    }
     Ok(None)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Report {
 pub(crate) struct Kept {
     pub(crate) uuid: Uuid,
     pub(crate) name: Option<String>,
+    /// Whose it is: the name of a token.
+    pub(crate) token: Option<String>,
     pub(crate) last_sequence: i64,
     pub(crate) received: i64,
     pub(crate) confirmed: i64,
@@ -65,6 +67,7 @@ impl Kept {
         Produtor {
             produtor: self.uuid,
             nome: self.name,
+            token: self.token,
             recebidas: count(received),
             armazenadas: count(self.stored),
             quarentena: count(self.quarantined),
@@ -85,9 +88,9 @@ mod tests {
 
     fn kept(last_sequence: i64, received: i64, confirmed: i64, found: [i64; 3]) -> Kept {
         let [stored, quarantined, damaged] = found;
-        let (name, first_seen, last_seen) = (None, None, None);
+        let (name, token, first_seen, last_seen) = (None, None, None, None);
         let uuid = Uuid::nil();
-        Kept { uuid, name, last_sequence, received, confirmed, stored, quarantined, damaged, first_seen, last_seen }
+        Kept { uuid, name, token, last_sequence, received, confirmed, stored, quarantined, damaged, first_seen, last_seen }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`projection`]: what the projections take up
 //! - [`retention`]: what is too old
 //! - [`selection`]: which rows to read
+//! - [`sender`]: who sends a request
 //! - [`sqlite`]: the one database so far
 
 pub(crate) mod inspection;
@@ -12,6 +13,7 @@ mod ledger;
 pub(crate) mod projection;
 pub(crate) mod retention;
 mod selection;
+mod sender;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 
 pub(crate) use ledger::{Kept, Report, Totals};
 pub(crate) use selection::{Filter, LARGE_VALUE_BYTES, LargeValue, Order, Page, Selection, Span};
+pub(crate) use sender::{Denial, Sender};
 pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
@@ -63,9 +66,20 @@ pub(crate) enum Origin {
     /// It is not.
     Unmarked,
     /// By the sequence of each row: the first row has `first_sequence`, from 1, and the last fits an `i64` too.
-    Producer { uuid: Uuid, first_sequence: i64 },
+    Producer { uuid: Uuid, first_sequence: i64, sender: Sender },
     /// By a key of the client's choice; the same key must come with the same content.
-    Key { key: String, fingerprint: [u8; 32] },
+    Key(Key),
+}
+
+/// A key of the client's choice, which is the sender's own on this route.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) key: String,
+    /// Of the content.
+    pub(crate) fingerprint: [u8; 32],
+    pub(crate) sender: Sender,
+    /// Such as `POST /dados`.
+    pub(crate) route: &'static str,
 }
 
 /// What became of a batch whose transaction was committed.
@@ -77,6 +91,8 @@ pub(crate) enum Outcome {
     Replayed { first_id: i64, inserted: u64 },
     /// The key was used before for other content; nothing was stored.
     KeyReused,
+    /// It is no batch that this sender may send as this producer; nothing was stored.
+    Denied(Denial),
 }
 
 /// How far the indexes that follow the rows have come. Reading is exact whatever they have not taken up.

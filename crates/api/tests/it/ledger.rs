@@ -80,6 +80,7 @@ async fn what_was_received_is_somewhere() {
     balanced(&app).await;
     // 11 went into quarantine and 12 came back damaged; 8 to 10 are sent once more.
     store(&app, A, 8, 10).await;
+    report(&app, A, &relato(25, 12, 0, 0)).await;
     store(&app, A, 13, 20).await;
     assert_eq!(one(&app, A).await.faltando, 2, "no report has told yet what became of them");
     assert_eq!(ready(&app).await, [1, 2, 1]);

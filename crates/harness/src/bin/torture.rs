@@ -27,6 +27,9 @@ struct Cli {
     /// Kill the broker too; what it loses by that is told apart
     #[arg(long)]
     broker_kill: bool,
+    /// Send under the subscriber's name too; the order of what it sends again is then not judged
+    #[arg(long)]
+    attacks: bool,
     /// Write down every message and acknowledgement between broker and subscriber
     #[arg(long)]
     wire_log: bool,
@@ -58,6 +61,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let options = Options {
         rate: cli.rate,
         broker_kill: cli.broker_kill,
+        attacks: cli.attacks,
         wire_log: cli.wire_log,
         keep: cli.keep,
         sabotage: cli.sabotage,

@@ -3,12 +3,13 @@
 //!
 //! - [`message`]: what is sent, composed of a seed and an id; [`traffic`]: who sends it
 //! - [`schedule`]: what goes wrong and when, a pure function of the seed
-//! - `stage`: the system, and what each fault does to it; `journal`: what was done
+//! - `stage`: the system, and what each fault does to it; [`attack`]: a client that takes the subscriber's name; `journal`: what was done
 //! - [`wire`]: listens between broker and subscriber; [`ledger`]: what was promised to whom
 //! - `settle`: everything must come to rest; [`stored`]: what the API shows then; [`verdict`] and `order`: the
 //!   comparison
 //! - [`memory`], [`report`]: what the run was like
 
+pub mod attack;
 mod journal;
 pub mod ledger;
 pub mod memory;
@@ -53,6 +54,8 @@ pub struct Options {
     pub rate: u32,
     /// Kill the broker too, which loses messages by itself.
     pub broker_kill: bool,
+    /// Somebody sends under the subscriber's name. The messages that it sends again come in another order.
+    pub attacks: bool,
     /// Write down every message and acknowledgement between broker and subscriber.
     pub wire_log: bool,
     /// Keep logs and data though the run passed.
@@ -64,7 +67,16 @@ pub struct Options {
 impl Options {
     /// The usual ones.
     pub fn new(seed: u64, length: Duration) -> Self {
-        Self { seed, length, rate: 1000, broker_kill: false, wire_log: false, keep: false, sabotage: false }
+        Self {
+            seed,
+            length,
+            rate: 1000,
+            broker_kill: false,
+            attacks: false,
+            wire_log: false,
+            keep: false,
+            sabotage: false,
+        }
     }
 }
 
@@ -95,7 +107,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         messages: [at_qos(1), at_qos(2)],
         faults: stage.journal.counts.clone(),
         filled_disks: stage.has_disks(),
-        verdict: verdict::judge(&ledger, &stored),
+        verdict: verdict::Verdict { attacked: options.attacks, ..verdict::judge(&ledger, &stored) },
         miscounted: derived.as_ref().map_or(0, |counted| counted.abs_diff(stored.rows)),
         stuck: stuck.or(unread).or(derived.err()),
         deaths: stage.journal.deaths.clone(),
@@ -118,7 +130,7 @@ async fn derived(api: &Api) -> anyhow::Result<u64> {
 
 /// Every fault of the schedule, one edge after the other.
 async fn ordeal(stage: &mut Stage, options: &Options, ledger: &Shared) -> anyhow::Result<()> {
-    let allowed = Allowed { full_disks: stage.has_disks(), broker_kill: options.broker_kill };
+    let allowed = Allowed { full_disks: stage.has_disks(), broker_kill: options.broker_kill, attacks: options.attacks };
     let faults = schedule::schedule(options.seed, options.length, allowed);
     let mut past = Duration::ZERO;
     for (at, edge) in schedule::edges(&faults) {

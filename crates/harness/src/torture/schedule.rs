@@ -39,6 +39,10 @@ pub enum Kind {
     FillSpool,
     /// The database's disk is full.
     FillDatabase,
+    /// Somebody takes the subscriber's name at the API.
+    TakeName,
+    /// The same while the subscriber is down, by kill -9; started again later.
+    TakeNameDown,
 }
 
 /// What a fault befalls; two faults never befall the same thing at once.
@@ -58,6 +62,8 @@ pub enum Target {
     SpoolDisk,
     /// The database's disk.
     DatabaseDisk,
+    /// What the API knows of the subscriber.
+    Name,
 }
 
 /// Which ways are held.
@@ -93,9 +99,11 @@ pub struct Allowed {
     pub full_disks: bool,
     /// The broker may be killed.
     pub broker_kill: bool,
+    /// Somebody may take the subscriber's name.
+    pub attacks: bool,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 18] = [
     Kind::KillSubscriber,
     Kind::KillApi,
     Kind::KillBroker,
@@ -112,6 +120,8 @@ const KINDS: [Kind; 16] = [
     Kind::SlowApi,
     Kind::FillSpool,
     Kind::FillDatabase,
+    Kind::TakeName,
+    Kind::TakeNameDown,
 ];
 /// Between the end of one fault and the next.
 const PAUSE_MS: std::ops::Range<u64> = 50..1200;
@@ -138,27 +148,32 @@ impl Kind {
             Self::SlowApi => "slow API link",
             Self::FillSpool => "full spool disk",
             Self::FillDatabase => "full database disk",
+            Self::TakeName => "take the name",
+            Self::TakeNameDown => "take the name, kill -9",
         }
     }
 
     /// What it befalls.
     pub fn target(self) -> Target {
         match self {
-            Self::KillSubscriber | Self::StopSubscriber | Self::FreezeSubscriber => Target::Subscriber,
+            Self::KillSubscriber | Self::StopSubscriber | Self::FreezeSubscriber | Self::TakeNameDown => {
+                Target::Subscriber
+            }
             Self::KillApi | Self::StopApi | Self::FreezeApi => Target::Api,
             Self::KillBroker | Self::StopBroker | Self::FreezeBroker => Target::Broker,
             Self::CutBroker | Self::HoldBroker => Target::BrokerLink,
             Self::CutApi | Self::HoldApi | Self::SlowApi => Target::ApiLink,
             Self::FillSpool => Target::SpoolDisk,
             Self::FillDatabase => Target::DatabaseDisk,
+            Self::TakeName => Target::Name,
         }
     }
 
     /// Milliseconds from beginning to end. A link must be held longer than two keep-alives now and then, to be noticed.
     fn lasts_ms(self) -> std::ops::Range<u64> {
         match self {
-            Self::CutBroker | Self::CutApi => 0..1,
-            Self::KillSubscriber | Self::KillApi | Self::StopSubscriber | Self::StopApi => 0..2000,
+            Self::CutBroker | Self::CutApi | Self::TakeName => 0..1,
+            Self::KillSubscriber | Self::TakeNameDown | Self::KillApi | Self::StopSubscriber | Self::StopApi => 0..2000,
             Self::KillBroker | Self::StopBroker => 0..1500,
             Self::FreezeSubscriber | Self::FreezeApi | Self::FreezeBroker => 1000..6000,
             Self::HoldBroker | Self::HoldApi => 500..13_000,
@@ -202,6 +217,7 @@ impl Allowed {
         match kind {
             Kind::FillSpool | Kind::FillDatabase => self.full_disks,
             Kind::KillBroker => self.broker_kill,
+            Kind::TakeName | Kind::TakeNameDown => self.attacks,
             _ => true,
         }
     }
@@ -235,7 +251,7 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
-    const ALL: Allowed = Allowed { full_disks: true, broker_kill: true };
+    const ALL: Allowed = Allowed { full_disks: true, broker_kill: true, attacks: true };
 
     #[test]
     fn the_same_seed_gives_the_same_schedule() {
@@ -249,8 +265,9 @@ mod tests {
     fn every_kind_comes_and_none_that_is_not_allowed() {
         let kinds = |allowed| schedule(7, HOUR, allowed).iter().map(|fault| fault.kind).collect::<Vec<_>>();
         assert!(KINDS.iter().all(|kind| kinds(ALL).iter().filter(|found| *found == kind).count() > 20));
-        let few = kinds(Allowed { full_disks: false, broker_kill: false });
-        let left_out = [Kind::FillSpool, Kind::FillDatabase, Kind::KillBroker];
+        let few = kinds(Allowed { full_disks: false, broker_kill: false, attacks: false });
+        let disks = [Kind::FillSpool, Kind::FillDatabase];
+        let left_out = [disks.as_slice(), &[Kind::KillBroker, Kind::TakeName, Kind::TakeNameDown]].concat();
         assert!(!few.is_empty() && few.iter().all(|kind| !left_out.contains(kind)));
     }
 

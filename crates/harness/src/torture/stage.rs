@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::task::block_in_place;
 
 use super::Options;
+use super::attack;
 use super::journal::Journal;
 use super::ledger::Shared;
 use super::memory::Curve;
@@ -144,13 +145,19 @@ impl Stage {
             Kind::SlowApi => self.api_link.change(|weather| weather.delay = SLOW),
             Kind::FillSpool => self.disks.as_ref().map_or(Ok(()), |(spool, _)| spool.fill())?,
             Kind::FillDatabase => self.disks.as_ref().map_or(Ok(()), |(_, banco)| banco.fill())?,
+            Kind::TakeName => self.take_name().await,
+            Kind::TakeNameDown => {
+                self.subscriber_is_up = false;
+                self.subscriber.process()?.kill()?;
+                self.take_name().await;
+            }
         }
         Ok(())
     }
 
     pub(super) async fn end(&mut self, fault: &Fault) -> anyhow::Result<()> {
         match fault.kind {
-            Kind::KillSubscriber | Kind::StopSubscriber => {
+            Kind::KillSubscriber | Kind::StopSubscriber | Kind::TakeNameDown => {
                 self.until_the_subscriber_is_gone()?;
                 self.subscriber.restart()?;
                 self.subscriber_is_up = true;
@@ -167,7 +174,7 @@ impl Stage {
             Kind::FreezeSubscriber => self.subscriber.process()?.signal("CONT")?,
             Kind::FreezeApi => self.api.process()?.signal("CONT")?,
             Kind::FreezeBroker => self.broker.process()?.signal("CONT")?,
-            Kind::CutBroker | Kind::CutApi => {}
+            Kind::CutBroker | Kind::CutApi | Kind::TakeName => {}
             Kind::HoldBroker => release(&self.broker_link, fault.then_cut),
             Kind::HoldApi => release(&self.api_link, fault.then_cut),
             Kind::SlowApi => self.api_link.change(|weather| weather.delay = Duration::ZERO),
@@ -176,6 +183,15 @@ impl Stage {
         }
         self.journal.end(fault);
         Ok(())
+    }
+
+    /// The API may be down: then there is nothing to take.
+    async fn take_name(&mut self) {
+        let note = match attack::take_name(&self.api.url()).await {
+            Ok([next, unreported, forged]) => format!("attack: {next}; unreported {unreported}; forged {forged}"),
+            Err(error) => format!("attack: {error:#}"),
+        };
+        self.journal.note(&note);
     }
 
     /// Takes away what the subscriber has acknowledged and not delivered yet, to see that the oracle notices.

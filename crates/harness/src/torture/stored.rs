@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dados::Dado;
 
+use super::attack;
 use super::ledger::{Bits, Ledger};
 use super::message::{Id, TOPICS};
 
@@ -54,6 +55,9 @@ impl Stored {
     pub fn take(&mut self, row: &Dado) {
         self.rows += 1;
         let topic = row.topico.as_deref().unwrap_or_default();
+        if topic == attack::TOPIC {
+            return;
+        }
         let valor = row.valor.as_deref().unwrap_or_default();
         let payload = match row.formato.as_deref() {
             Some("base64") => STANDARD.decode(valor).unwrap_or_default(),

@@ -11,6 +11,8 @@ const EXAMPLES_MAX: usize = 20;
 /// What was found; all but the figures that say so must be zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
+    /// Somebody sent under the subscriber's name: what it sent again comes in another order.
+    pub attacked: bool,
     /// Rows in all. A figure.
     pub rows: u64,
     /// Not stored, though the subscriber told the broker that it has it (P1).
@@ -121,7 +123,7 @@ impl Verdict {
             (self.damaged, "stored otherwise than sent"),
             (self.repeated_qos_2, "QoS 2 rows too many"),
             (self.unmarked, "repeated QoS 1 rows that do not say so"),
-            (self.reordered, "stored in another order than the broker sent them"),
+            (if self.attacked { 0 } else { self.reordered }, "stored in another order than the broker sent them"),
             (self.stray_acknowledgements, "acknowledgements for something not sent on that connection"),
             (self.unreadable, "connections that the oracle could not read"),
         ];

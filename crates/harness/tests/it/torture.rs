@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::broker::mosquitto;
+use harness::torture::schedule::Kind;
 use harness::torture::{Options, report::Report, run};
 
 use super::Result;
@@ -50,6 +51,16 @@ async fn seed_3_keeps_every_promise() -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn seed_8_keeps_every_promise() -> Result {
     passes(8).await
+}
+
+/// Somebody takes the subscriber's name at the API, while it runs and while it is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attacker_who_takes_the_name_makes_nothing_vanish() -> Result {
+    let Some(report) = torture(Options { attacks: true, ..Options::new(5, LENGTH) }).await? else { return Ok(()) };
+    assert!(report.failures().is_empty(), "\n{report}");
+    let attacks = [Kind::TakeName, Kind::TakeNameDown].map(|kind| report.faults.get(&kind).copied().unwrap_or(0));
+    assert!(attacks.iter().all(|count| *count > 0), "\n{report}");
+    Ok(())
 }
 
 /// The oracle can fail: a spool that is emptied takes acknowledged messages with it.

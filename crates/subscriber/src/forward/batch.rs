@@ -117,6 +117,11 @@ impl Batch {
         self.0.iter_mut().map(|stored| &mut stored.message)
     }
 
+    /// The message of a sequence that is within the batch.
+    pub(super) fn message(&self, sequence: u64) -> &Stored {
+        &self.0[(sequence - self.first_sequence()) as usize]
+    }
+
     /// When the first message was captured, in milliseconds since the Unix epoch.
     pub(super) fn captured_ms(&self) -> i64 {
         self.0[0].message.captured_ms

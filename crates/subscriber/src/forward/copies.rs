@@ -1,24 +1,25 @@
-//! Whether another copy of this spool has been at work under the same name: one that was put back, or a cloned machine.
+//! Whether somebody else has been at work under our name: another copy of this spool, that was put back or runs on a cloned
+//! machine, or a client that took the name.
 //!
 //! The API skips what it takes for a repetition. Two copies that go on from one point give the same sequences to
 //! different messages, so the messages of one of them would be lost in silence. Both signs of it are decided here; the
-//! remedy is a new name.
+//! remedy is a new name. What was told to be a repetition and may have been sent is looked up at the API.
 
 use crate::spool::Progress;
 
 /// At the first contact: whether the API knows newer messages under our name than this spool had when it was opened. They
-/// were written by the original after the copy was made; so all that the copy brought along is with the API already.
+/// were written by the original after the copy was made, or by somebody else.
 pub(super) fn is_outdated(progress: &Progress, watermark: u64) -> bool {
     progress.unverified_from > 0 && progress.base + watermark >= progress.unverified_from
 }
 
-/// At every answer: the first and the last sequence of those that the API skipped although we never sent them before.
+/// At every answer: the first and the last sequence of those that the API skipped although it does not have them.
 ///
-/// `first` is the batch's first sequence, of which so many from there on are `duplicates`; `attempted` is the highest
-/// sequence that may have reached the API before.
-pub(super) fn taken_by_another(first: u64, duplicates: u64, attempted: u64) -> Option<(u64, u64)> {
+/// `first` is the batch's first sequence, of which so many from there on are `duplicates`; `stored` is the highest sequence
+/// of ours that the API has.
+pub(super) fn taken_by_another(first: u64, duplicates: u64, stored: u64) -> Option<(u64, u64)> {
     let skipped_to = first + duplicates - 1;
-    (duplicates > 0 && skipped_to > attempted).then(|| (first.max(attempted + 1), skipped_to))
+    (duplicates > 0 && skipped_to > stored).then(|| (first.max(stored + 1), skipped_to))
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Takes messages out of the spool and posts them; the cursor moves only past what the API confirmed or refused for good.
 //!
 //! - [`batch`]: a run of consecutive messages as one NDJSON body
-//! - [`copies`]: whether another copy of this spool uses our name
+//! - [`copies`]: whether somebody else uses our name; [`lookup`]: whether the API has a message
 //! - [`post`]: one request, and what its answer means
 //! - [`quarantine`]: messages that the API will not take
 //! - [`report`]: what the API is told of us, for its ledger
 
 pub mod batch;
 mod copies;
+mod lookup;
 pub mod post;
 pub mod quarantine;
 mod report;
@@ -128,7 +129,7 @@ impl Forwarder {
         }
     }
 
-    /// Before anything is posted: asks what the API has under our name, and takes a new one where that is not ours.
+    /// Before anything is posted: asks what the API has under our name.
     async fn meet(&mut self) {
         let watermark = loop {
             match self.client.ledger(self.progress().producer).await {
@@ -139,15 +140,15 @@ impl Forwarder {
         let progress = self.progress();
         // What waited when the spool was opened may be on its way into the database: an earlier run's last request. It
         // is the same in every copy, so that its repetition proves nothing.
-        self.attempted = (progress.base + watermark).max(progress.unverified_from.saturating_sub(1));
+        self.attempted = progress.unverified_from.saturating_sub(1);
         if copies::is_outdated(&progress, watermark) {
+            // What waits is sent under the old name all the same: the answer shows what of it the API has.
             warn!(
                 producer = %progress.producer,
-                api_has = self.attempted,
+                api_has = progress.base + watermark,
                 spool_had = progress.unverified_from - 1,
-                "the spool is an older copy of itself, and the API has all that it brought along"
+                "the API has newer messages: this spool is an older copy of itself, or somebody else uses its name"
             );
-            self.rename(progress.unverified_from).await;
         } else {
             while let Err(fault) = self.reader.verified() {
                 self.failed(format!("the spool's cursor cannot be written: {fault}"), None).await;
@@ -198,6 +199,10 @@ impl Forwarder {
 
     /// Posts a batch, and parts of it where the API refuses it, until every message is confirmed or quarantined.
     async fn deliver(&mut self, batch: Batch) {
+        // Messages before it came back damaged: the API takes a batch behind a gap only when it knows why there is one.
+        if self.progress().acked + 1 < batch.first_sequence() {
+            self.ack(batch.first_sequence() - 1, |_| {}).await;
+        }
         let mut parts = VecDeque::from([Part { covers: batch.last_sequence(), batch }]);
         while let Some(Part { batch, covers }) = parts.pop_front() {
             if self.must_report {
@@ -224,7 +229,9 @@ impl Forwarder {
                 Posted::Clash(from, to) => {
                     warn!(
                         from,
-                        to, "the API has other messages under our sequences: another copy of this spool is at work"
+                        to,
+                        "the API has other messages under our sequences: another copy of this spool is at work, or somebody \
+                         else uses its name"
                     );
                     self.rename(from).await;
                     self.report_until_taken().await;
@@ -247,7 +254,8 @@ impl Forwarder {
             match outcome {
                 Outcome::Taken { duplicates } => {
                     self.recovered();
-                    if let Some((from, to)) = copies::taken_by_another(first, duplicates, self.attempted) {
+                    let stored = self.stored_of(batch, duplicates).await;
+                    if let Some((from, to)) = copies::taken_by_another(first, duplicates, stored) {
                         return Posted::Clash(from, to);
                     }
                     self.attempted = self.attempted.max(batch.last_sequence());
@@ -259,6 +267,12 @@ impl Forwarder {
                     self.recovered();
                     return Posted::Refused(refusal);
                 }
+                Outcome::Unreported { fault } => {
+                    // Its database was put back from an older copy.
+                    warn!("reporting first: {fault}");
+                    self.report_until_taken().await;
+                    sleep(BACKOFF.first).await;
+                }
                 Outcome::Again { fault, after, doubtful } => {
                     if doubtful {
                         self.attempted = self.attempted.max(batch.last_sequence());
@@ -267,6 +281,31 @@ impl Forwarder {
                 }
             }
         }
+    }
+
+    /// The highest of our sequences that the API has, where it takes so many of a batch for repetitions.
+    ///
+    /// What was never sent it cannot have. What may have been sent it is asked for: others may have taken the sequence
+    /// while our request, or this process, was down. Messages are stored in order, so that halving finds the last one.
+    async fn stored_of(&mut self, batch: &Batch, duplicates: u64) -> u64 {
+        let first = batch.first_sequence();
+        let sent = self.attempted.min(first + duplicates - 1);
+        let (mut stored, mut missing) = (first - 1, sent + 1);
+        let mut asked = sent;
+        while duplicates > 0 && stored + 1 < missing {
+            match self.client.has(batch.message(asked)).await {
+                Ok(Some(true)) => stored = asked,
+                Ok(Some(false)) => missing = asked,
+                // We may not read. Then the API has tokens, and ours alone can send under our name.
+                Ok(None) => return sent,
+                Err(fault) => {
+                    self.failed(fault, None).await;
+                    continue;
+                }
+            }
+            asked = stored + (missing - stored) / 2;
+        }
+        stored
     }
 
     async fn set_aside(&mut self, message: &Stored, refusal: &Refusal) {

@@ -51,6 +51,11 @@ pub enum Outcome {
     },
     /// The content is at fault.
     Refused(Refusal),
+    /// Nothing is stored: the API must first be told what became of the messages before.
+    Unreported {
+        /// For the operator.
+        fault: String,
+    },
     /// The network, the API or a setting is at fault: the same request may succeed later.
     Again {
         /// For the operator.
@@ -68,7 +73,7 @@ impl Outcome {
         match self {
             Self::Taken { .. } => "taken",
             Self::Refused(_) => "refused",
-            Self::Again { .. } => "failed",
+            Self::Unreported { .. } | Self::Again { .. } => "failed",
         }
     }
 }
@@ -78,6 +83,15 @@ impl Client {
     pub fn new(api: &Api) -> Result<Self, Fatal> {
         let dados = api.url.join("dados").map_err(|error| Fatal::setting("API_URL", error))?;
         Ok(Self { http: http(api)?, base: api.url.clone(), dados })
+    }
+
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Where `/dados` is.
+    pub(super) fn dados(&self) -> &Url {
+        &self.dados
     }
 
     /// Posts `rows` lines of NDJSON as this producer's rows from `first_sequence` on.
@@ -145,9 +159,12 @@ impl Client {
             .map(Duration::from_secs);
         let ours = is_ours(&response);
         let hint = token_hint(&response);
-        let reason = reason(response).await;
+        let (reason, field) = problem(response).await;
         if concerns_content(status, ours) {
             return Outcome::Refused(Refusal { status: status.as_u16(), reason });
+        }
+        if ours && status == StatusCode::CONFLICT && field.as_deref() == Some(FIRST_SEQUENCE) {
+            return Outcome::Unreported { fault: format!("the API answers {status}: {reason}") };
         }
         // The API itself says so only of what it has not stored; a gateway before it may speak for an API that is slow.
         Outcome::Again { fault: format!("the API answers {status}: {reason}{hint}"), after, doubtful: !ours }
@@ -167,7 +184,7 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Fatal> {
 }
 
 /// Which setting to look at, where the API says that it is about the token.
-fn token_hint(response: &Response) -> &'static str {
+pub(super) fn token_hint(response: &Response) -> &'static str {
     if response.headers().contains_key(WWW_AUTHENTICATE) {
         "; look at API_TOKEN, which needs the scope write"
     } else {
@@ -208,7 +225,7 @@ async fn ledger(response: Response, producer: Uuid) -> Result<Produtor, String> 
     let status = response.status();
     if !status.is_success() {
         let hint = token_hint(&response);
-        return Err(format!("the API answers {status}: {}{hint}", reason(response).await));
+        return Err(format!("the API answers {status}: {}{hint}", problem(response).await.0));
     }
     match serde_json::from_str::<Produtor>(&body(response).await) {
         Ok(ledger) if ledger.produtor == producer => Ok(ledger),
@@ -247,13 +264,25 @@ async fn confirmed(response: Response, rows: u64) -> Outcome {
     }
 }
 
-/// What the answer says is wrong, from problem+json where it is that.
-async fn reason(response: Response) -> String {
+/// What the answer says is wrong, and with which field, from problem+json where it is that.
+async fn problem(response: Response) -> (String, Option<String>) {
     let text = body(response).await;
     match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) => problem.detail.unwrap_or(problem.title),
-        Err(_) => text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Ok(problem) => (problem.detail.unwrap_or(problem.title), problem.field),
+        Err(_) => (text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(), None),
     }
+}
+
+/// The answer's text; none where it has more bytes.
+pub(super) async fn body_within(mut response: Response, bytes_max: usize) -> Result<Option<String>, String> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > bytes_max {
+            return Ok(None);
+        }
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| "the API's answer is not UTF-8".to_owned())
 }
 
 async fn body(mut response: Response) -> String {

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use dados::{Inseridos, Produtor};
+use dados::{Dado, Inseridos, Produtor};
 use uuid::Uuid;
 
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
@@ -34,6 +34,12 @@ struct Fake {
     away: Option<(u32, Vec<String>)>,
     /// What was missing whenever a POST came.
     missing: Vec<i64>,
+    /// Rows are not shown to this token.
+    is_blind: bool,
+    /// POSTs that began behind a gap without a report.
+    unreported: u32,
+    /// Everything is forgotten when the first POST comes.
+    forgets: bool,
 }
 
 type Shared = Arc<Mutex<Fake>>;
@@ -55,6 +61,7 @@ impl Fake {
         Some(Produtor {
             produtor: producer,
             nome: None,
+            token: None,
             recebidas: relato.recebidas.max(accounted),
             armazenadas: stored,
             quarentena: relato.quarentena,
@@ -76,7 +83,8 @@ impl Fake {
 }
 
 fn problem(status: u16) -> Response {
-    let body = format!("{{\"type\":\"about:blank\",\"title\":\"no\",\"status\":{status}}}");
+    let body =
+        format!("{{\"type\":\"about:blank\",\"title\":\"no\",\"status\":{status},\"field\":\"{FIRST_SEQUENCE}\"}}");
     (StatusCode::from_u16(status).unwrap(), [("content-type", dados::problem::MEDIA_TYPE)], body).into_response()
 }
 
@@ -89,6 +97,9 @@ async fn create(State(fake): State<Shared>, headers: HeaderMap, body: Bytes) -> 
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["valor"].as_str().unwrap().to_owned())
         .collect();
     let mut fake = fake.lock().unwrap();
+    if std::mem::take(&mut fake.forgets) {
+        fake.producers.clear();
+    }
     let missing = fake.ledger(producer).map_or(0, |ledger| ledger.faltando);
     fake.missing.push(missing);
     if let Some((left, others)) = fake.away.take() {
@@ -99,10 +110,40 @@ async fn create(State(fake): State<Shared>, headers: HeaderMap, body: Bytes) -> 
         }
         return problem(503);
     }
+    let accounted = fake.producers.get(&producer).map_or(0, |kept| kept.watermark.max(kept.relato.confirmadas));
+    if first > accounted + 1 {
+        fake.unreported += 1;
+        return problem(409);
+    }
     if rows.iter().any(|row| row == "bad") {
         return problem(422);
     }
     Json(fake.store(producer, first, rows)).into_response()
+}
+
+/// A page has one row, whatever is asked for.
+async fn rows(State(fake): State<Shared>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let fake = fake.lock().unwrap();
+    if fake.is_blind {
+        return problem(403);
+    }
+    assert_eq!((query["topico"].as_str(), query["limite"].as_str()), ("t", "1"));
+    assert_eq!(query["desde"], "1970-01-01T00:00:00.001Z");
+    let all = fake.rows();
+    let at: usize = query.get("cursor").map_or(0, |cursor| cursor.parse().unwrap());
+    let row = |valor: &String| Dado {
+        id: 1,
+        topico: None,
+        valor: Some(valor.clone()),
+        timestamp: None,
+        qos: None,
+        retido: None,
+        dup: None,
+        formato: None,
+    };
+    let page: Vec<Dado> = all.iter().skip(at).take(1).map(row).collect();
+    let link = format!("</dados?topico=t&desde={}&limite=1&cursor={}>; rel=\"next\"", query["desde"], at + 1);
+    if at + 1 < all.len() { ([("link", link)], Json(page)).into_response() } else { Json(page).into_response() }
 }
 
 async fn read(State(fake): State<Shared>, Path(producer): Path<Uuid>) -> Response {
@@ -152,7 +193,7 @@ fn texts(prefix: &str, count: usize) -> Vec<String> {
 /// Forwards until nothing waits.
 async fn drain(dir: &File, reader: Reader, gauge: Gauge, fake: &Shared) {
     let router = axum::Router::new()
-        .route("/dados", post(create))
+        .route("/dados", post(create).get(rows))
         .route("/produtores/{uuid}", get(read).put(report))
         .with_state(fake.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -207,6 +248,74 @@ async fn what_was_tried_in_vain_is_not_taken_for_stored() {
     let fake = Shared::new(Mutex::new(Fake { away: Some((2, others.clone())), ..Fake::default() }));
     drain(dir.path(), reader, gauge, &fake).await;
     assert_eq!(fake.lock().unwrap().rows(), [others, ours].concat(), "the messages of both");
+}
+
+/// Somebody who knows the name takes sequences of messages that wait, while the subscriber is down: with rows of their
+/// own behind what an earlier run had delivered, and far ahead of it.
+#[tokio::test]
+async fn what_others_took_while_it_was_down_is_sent_under_a_new_name() {
+    for (delivered, others, ahead) in [(0, 3, 0), (4, 3, 0), (4, 60, 0), (0, 0, 1_000_000_000), (4, 0, 1_000_000_000)] {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = texts("x", 10);
+        let (reader, gauge) = with_a_backlog(dir.path(), &ours);
+        let producer = gauge.usage().progress.producer;
+        let fake = Shared::default();
+        {
+            let mut fake = fake.lock().unwrap();
+            fake.store(producer, 1, ours[..delivered].to_vec());
+            fake.store(producer, delivered as u64 + 1, texts("others", others));
+            let kept = fake.producers.get_mut(&producer).unwrap();
+            kept.watermark = kept.watermark.max(ahead);
+        }
+        drain(dir.path(), reader, gauge, &fake).await;
+        let expected = [texts("others", others), ours].concat();
+        assert_eq!(fake.lock().unwrap().rows(), expected, "{delivered} delivered, {others} others, {ahead} ahead");
+    }
+}
+
+/// A token that may only write: then ours alone can have sent under our name, and nothing is repeated.
+#[tokio::test]
+async fn without_the_right_to_read_a_repetition_is_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts("x", 10);
+    let (reader, gauge) = with_a_backlog(dir.path(), &texts);
+    let fake = Shared::new(Mutex::new(Fake { is_blind: true, ..Fake::default() }));
+    fake.lock().unwrap().store(gauge.usage().progress.producer, 1, texts.clone());
+    drain(dir.path(), reader, gauge, &fake).await;
+    assert_eq!(fake.lock().unwrap().rows(), texts);
+}
+
+#[tokio::test]
+async fn a_gap_of_damaged_messages_is_reported_before_the_next_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts("x", 9);
+    let (reader, gauge) = with_a_backlog(dir.path(), &texts);
+    let segment = dir.path().join(format!("{:020}.seg", 1));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"x004").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let fake = Shared::default();
+    drain(dir.path(), reader, gauge, &fake).await;
+    let fake = fake.lock().unwrap();
+    assert_eq!(fake.rows(), [&texts[..4], &texts[5..]].concat());
+    assert_eq!(fake.unreported, 0, "an honest subscriber is never refused");
+    assert!(fake.missing.iter().all(|missing| *missing == 0), "{:?}", fake.missing);
+}
+
+/// The API's database was put back from an older copy: the batch is behind a gap that only a report explains.
+#[tokio::test]
+async fn an_api_that_forgot_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts("x", 9);
+    let (mut writer, mut reader, gauge) = open(dir.path());
+    reader.verified().unwrap();
+    append(&mut writer, &texts);
+    let fake = Shared::new(Mutex::new(Fake { forgets: true, ..Fake::default() }));
+    reader.ack_with(4, |_| {}).unwrap();
+    drain(dir.path(), reader, gauge, &fake).await;
+    let fake = fake.lock().unwrap();
+    assert_eq!((fake.rows().as_slice(), fake.unreported), (&texts[4..], 1));
 }
 
 #[tokio::test]

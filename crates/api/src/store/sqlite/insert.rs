@@ -23,6 +23,8 @@ pub(super) struct Sent<'a> {
     /// The producer's key in `produtores`.
     pub(super) producer_id: i64,
     pub(super) uuid: &'a str,
+    /// Whose the producer is.
+    pub(super) token: Option<&'a str>,
     /// The watermark before these rows.
     pub(super) last_sequence: i64,
     /// The sequence of the first of them.
@@ -87,7 +89,7 @@ fn text(rows: &[&Row], part: Range<usize>, sent: Option<Sent<'_>>, within: Withi
     let mut text = Text::default();
     // So few rows have a corrected time that the others do not name the column.
     let corrected = rows[part.clone()].iter().any(|row| row.hora_corrigida.is_some());
-    text.reserve(part.len() * 10 + 7);
+    text.reserve(part.len() * 10 + 8);
     if begins {
         text.say("begin immediate");
     }
@@ -114,12 +116,13 @@ fn text(rows: &[&Row], part: Range<usize>, sent: Option<Sent<'_>>, within: Withi
     Ok(text)
 }
 
-/// The watermark is not taken on trust: where the database has another than the last parameter, `case` gives null, which
-/// the column refuses, and with it falls the transaction. A row that was deleted by hand is made anew.
-const LEDGER: &str = "insert into produtores (id, uuid, ultima_sequencia, armazenadas, criado_em, visto_em)
-    values (?, ?, ?, ?, ?, ?)
+/// Watermark and token are not taken on trust: where the database has others, `case` gives null, which the column refuses,
+/// and with it falls the transaction. A row that was deleted by hand is made anew.
+const LEDGER: &str = "insert into produtores (id, uuid, token, ultima_sequencia, armazenadas, criado_em, visto_em)
+    values (?, ?, ?, ?, ?, ?, ?)
     on conflict (uuid) do update set
-        ultima_sequencia = case when ultima_sequencia = ? then excluded.ultima_sequencia end,
+        ultima_sequencia =
+            case when ultima_sequencia = ? and token is excluded.token then excluded.ultima_sequencia end,
         armazenadas = armazenadas + excluded.armazenadas, visto_em = excluded.visto_em";
 
 fn add_ledger(text: &mut Text, sent: Sent<'_>, part: &Range<usize>) -> Result<(), sqlx::Error> {
@@ -127,6 +130,7 @@ fn add_ledger(text: &mut Text, sent: Sent<'_>, part: &Range<usize>) -> Result<()
     let before = if part.start == 0 { sent.last_sequence } else { sent.first_sequence + part.start as i64 - 1 };
     text.bind(sent.producer_id)?;
     text.bind(sent.uuid)?;
+    text.bind(sent.token)?;
     text.bind(sent.first_sequence + part.end as i64 - 1)?;
     text.bind(part.len() as i64)?;
     text.bind(sent.now)?;

@@ -5,33 +5,37 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use uuid::Uuid;
 
+use super::claim::claim;
 use super::read::{Reader, bounded};
-use crate::store::{Kept, Report, StoreError, Totals};
+use crate::store::{Denial, Kept, Report, Sender, StoreError, Totals};
 
-const COLUMNS: &str = "uuid, nome, ultima_sequencia, recebidas, confirmadas, armazenadas, quarentena, danificadas,
+const COLUMNS: &str = "uuid, nome, token, ultima_sequencia, recebidas, confirmadas, armazenadas, quarentena, danificadas,
     criado_em, visto_em";
 
 /// Takes a report inside the open transaction, makes its producer where it is new, and gives what is kept of it then.
-pub(super) async fn report(conn: &mut SqliteConnection, report: &Report, now: Timestamp) -> Result<Kept, sqlx::Error> {
+pub(super) async fn report(
+    conn: &mut SqliteConnection,
+    (report, sender): &(Report, Sender),
+    now: Timestamp,
+) -> Result<Result<Kept, Denial>, sqlx::Error> {
+    let producer = match claim(conn, (report.uuid, sender, 1), now).await? {
+        Ok(producer) => producer,
+        Err(denial) => return Ok(Err(denial)),
+    };
     let sql = format!(
-        "insert into produtores (uuid, nome, recebidas, confirmadas, quarentena, danificadas, criado_em, visto_em)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
-         on conflict (uuid) do update set
-             nome = coalesce(excluded.nome, nome), recebidas = excluded.recebidas, confirmadas = excluded.confirmadas,
-             quarentena = excluded.quarentena, danificadas = excluded.danificadas, visto_em = excluded.visto_em
-         returning {COLUMNS}"
+        "update produtores set nome = coalesce(?, nome), recebidas = ?, confirmadas = ?, quarentena = ?, danificadas = ?
+         where id = ? returning {COLUMNS}"
     );
     let row = sqlx::query(AssertSqlSafe(sql))
-        .bind(report.uuid.to_string())
         .bind(&report.name)
         .bind(report.received)
         .bind(report.confirmed)
         .bind(report.quarantined)
         .bind(report.damaged)
-        .bind(now.to_sql())
+        .bind(producer.id)
         .fetch_one(conn)
         .await?;
-    kept(&row)
+    kept(&row).map(Ok)
 }
 
 impl Reader {
@@ -66,14 +70,15 @@ fn kept(row: &SqliteRow) -> Result<Kept, sqlx::Error> {
     Ok(Kept {
         uuid: Uuid::parse_str(uuid).map_err(|error| sqlx::Error::Decode(error.into()))?,
         name: row.try_get(1)?,
-        last_sequence: row.try_get(2)?,
-        received: row.try_get(3)?,
-        confirmed: row.try_get(4)?,
-        stored: row.try_get(5)?,
-        quarantined: row.try_get(6)?,
-        damaged: row.try_get(7)?,
-        first_seen: moment(8)?,
-        last_seen: moment(9)?,
+        token: row.try_get(2)?,
+        last_sequence: row.try_get(3)?,
+        received: row.try_get(4)?,
+        confirmed: row.try_get(5)?,
+        stored: row.try_get(6)?,
+        quarantined: row.try_get(7)?,
+        damaged: row.try_get(8)?,
+        first_seen: moment(9)?,
+        last_seen: moment(10)?,
     })
 }
 
@@ -94,11 +99,13 @@ mod tests {
         let (mut writer, reader) = open(&dir).await;
         assert_eq!(reader.totals().await.unwrap(), Totals::default());
         let numbers = [(0, 0), (5, 0), (7, 3), (3, 7), (i64::MAX, 0), (i64::MAX, 0), (0, i64::MAX)];
-        let reports: Vec<Report> = (0u128..)
+        let reports: Vec<(Report, Sender)> = (0u128..)
             .zip(numbers)
             .map(|(uuid, (confirmed, damaged))| {
                 let (quarantined, name) = (damaged, None);
-                Report { uuid: Uuid::from_u128(uuid), received: confirmed, confirmed, quarantined, damaged, name }
+                let uuid = Uuid::from_u128(uuid);
+                let report = Report { uuid, received: confirmed, confirmed, quarantined, damaged, name };
+                (report, Sender::default())
             })
             .collect();
         writer.report(&reports, Timestamp::now()).await.unwrap();

@@ -5,14 +5,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::insert::{Within, insert};
+use super::key;
 use super::lock::OwnerLock;
 use super::room::check_room;
-use super::sequence::{self, Known};
+use super::sequence::{self, Known, Sequenced};
 use super::{producers, store_error};
-use crate::store::{Batch, Kept, Origin, Outcome, Report, Row, StoreError};
-
-/// How long a key is remembered at least.
-const KEY_LIFE_MS: i64 = 24 * 3_600_000;
+use crate::store::{Batch, Denial, Kept, Origin, Outcome, Report, Row, Sender, StoreError};
 
 /// The one connection that writes. After a failed transaction it is closed and opened again, since nobody can say
 /// what state an I/O error left it in.
@@ -41,8 +39,13 @@ impl Writer {
         self.settle(session, result).await
     }
 
-    /// Takes all reports in one transaction, durable on return; gives what is kept of each producer then.
-    pub(crate) async fn report(&mut self, reports: &[Report], now: Timestamp) -> Result<Vec<Kept>, StoreError> {
+    /// Takes all reports in one transaction, durable on return; gives what is kept of each producer then, or why its
+    /// sender may not report as that one.
+    pub(crate) async fn report(
+        &mut self,
+        reports: &[(Report, Sender)],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Kept, Denial>>, StoreError> {
         let mut session = self.take().await?;
         let result = session.report(reports, now).await;
         self.settle(session, result).await
@@ -112,12 +115,11 @@ impl Session {
         for run in batches.chunk_by(|a, b| is_unmarked(a) && is_unmarked(b)) {
             match &run[0].origin {
                 Origin::Unmarked => outcomes.extend(store_unmarked(&mut tx, run, Within::Open).await?),
-                Origin::Producer { uuid, first_sequence } => {
-                    outcomes.push(sequence::store(&mut tx, known, (run[0], *uuid, *first_sequence), now).await?);
+                Origin::Producer { uuid, first_sequence, sender } => {
+                    let sent = Sequenced { batch: run[0], uuid: *uuid, first_sequence: *first_sequence, sender };
+                    outcomes.push(sequence::store(&mut tx, known, sent, now).await?);
                 }
-                Origin::Key { key, fingerprint } => {
-                    outcomes.push(store_once(&mut tx, run[0], key, fingerprint, now).await?);
-                }
+                Origin::Key(key) => outcomes.push(key::store(&mut tx, (run[0], key), now).await?),
             }
         }
         tx.commit().await?;
@@ -129,9 +131,10 @@ impl Session {
     async fn write_at_once(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Option<Vec<Outcome>>, sqlx::Error> {
         let Self { conn, known } = self;
         if let [batch] = batches
-            && let Origin::Producer { uuid, first_sequence } = batch.origin
+            && let Origin::Producer { uuid, first_sequence, sender } = &batch.origin
         {
-            let outcome = sequence::store_alone(conn, known, (batch, uuid, first_sequence), now).await?;
+            let sent = Sequenced { batch, uuid: *uuid, first_sequence: *first_sequence, sender };
+            let outcome = sequence::store_alone(conn, known, sent, now).await?;
             return Ok(outcome.map(|outcome| vec![outcome]));
         }
         if batches.iter().all(|batch| is_unmarked(batch)) {
@@ -140,11 +143,17 @@ impl Session {
         Ok(None)
     }
 
-    async fn report(&mut self, reports: &[Report], now: Timestamp) -> Result<Vec<Kept>, sqlx::Error> {
-        let mut tx = self.conn.begin_with("begin immediate").await?;
+    async fn report(
+        &mut self,
+        reports: &[(Report, Sender)],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Kept, Denial>>, sqlx::Error> {
+        let Self { conn, known } = self;
+        let mut tx = conn.begin_with("begin immediate").await?;
         let mut kept = Vec::with_capacity(reports.len());
         for report in reports {
             kept.push(producers::report(&mut tx, report, now).await?);
+            known.forget(report.0.uuid);
         }
         tx.commit().await?;
         Ok(kept)
@@ -176,50 +185,6 @@ async fn store_unmarked(
         Outcome::Stored { first_id, inserted: batch.rows.len() as u64, duplicates: 0 }
     });
     Ok(outcomes.collect())
-}
-
-/// Stores the batch unless its key was used before.
-async fn store_once(
-    conn: &mut SqliteConnection,
-    batch: &Batch,
-    key: &str,
-    fingerprint: &[u8],
-    now: Timestamp,
-) -> Result<Outcome, sqlx::Error> {
-    let oldest = Timestamp::from_ms(now.as_ms() - KEY_LIFE_MS).unwrap_or(now).to_sql();
-    // A small step at every new key keeps up with any rate of keys.
-    sqlx::query(
-        "delete from idempotencia where id in (select id from idempotencia order by id limit 16) and criado_em < ?",
-    )
-    .bind(&oldest)
-    .execute(&mut *conn)
-    .await?;
-    let used: Option<(Vec<u8>, i64, i64)> =
-        sqlx::query_as("select impressao, primeiro_id, inseridos from idempotencia where chave = ? and criado_em >= ?")
-            .bind(key)
-            .bind(&oldest)
-            .fetch_optional(&mut *conn)
-            .await?;
-    match used {
-        Some((used_for, first_id, inserted)) if used_for == fingerprint => {
-            return Ok(Outcome::Replayed { first_id, inserted: inserted as u64 });
-        }
-        Some(_) => return Ok(Outcome::KeyReused),
-        None => {}
-    }
-    let rows: Vec<&Row> = batch.rows.iter().collect();
-    let first_id = insert(&mut *conn, &rows, None, Within::Open).await?;
-    sqlx::query(
-        "insert or replace into idempotencia (chave, impressao, primeiro_id, inseridos, criado_em) values (?, ?, ?, ?, ?)",
-    )
-    .bind(key)
-    .bind(fingerprint)
-    .bind(first_id)
-    .bind(rows.len() as i64)
-    .bind(now.to_sql())
-    .execute(conn)
-    .await?;
-    Ok(Outcome::Stored { first_id, inserted: rows.len() as u64, duplicates: 0 })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The writer on a database of its own: ids, watermarks, keys, and what an error leaves behind.
 
 use super::*;
-use crate::store::{Reader, connect};
+use crate::store::sqlite::key::KEY_LIFE_MS;
+use crate::store::{Key, Reader, connect};
 use futures_util::FutureExt as _;
 use sqlx::AssertSqlSafe;
 use std::sync::Arc;
@@ -29,11 +30,12 @@ fn batch(valor: &str, origin: Origin) -> Batch {
 }
 
 fn sent(first_sequence: i64) -> Origin {
-    Origin::Producer { uuid: SENDER, first_sequence }
+    Origin::Producer { uuid: SENDER, first_sequence, sender: Sender::default() }
 }
 
 fn key(fingerprint: u8) -> Origin {
-    Origin::Key { key: "k".to_owned(), fingerprint: [fingerprint; 32] }
+    let (key, sender) = ("k".to_owned(), Sender::default());
+    Origin::Key(Key { key, fingerprint: [fingerprint; 32], sender, route: "POST /dados" })
 }
 
 fn stored(first_id: i64, inserted: u64) -> Outcome {
@@ -226,8 +228,10 @@ async fn what_is_known_is_not_taken_on_trust() {
     let (mut writer, reader) = open(&dir).await;
     write(&mut writer, &[batch("a", sent(1))]).await.unwrap();
     run(&mut writer, "update produtores set ultima_sequencia = 5".to_owned()).await;
-    for group in [vec![batch("a", sent(4))], vec![batch("a", Origin::Unmarked), batch("a", sent(4))]] {
-        write(&mut writer, &[batch("a", sent(6))]).await.unwrap_err();
+    // What follows by what is known, which is not what is stored.
+    let groups = [vec![batch("a", sent(4))], vec![batch("a", Origin::Unmarked), batch("a", sent(4))]];
+    for (group, next) in groups.into_iter().zip([4, 7]) {
+        write(&mut writer, &[batch("a", sent(next))]).await.unwrap_err();
         assert_eq!(counts(&reader).await.0, 3);
         // The memory went with the connection.
         let outcomes = write(&mut writer, &group).await.unwrap();
