@@ -25,6 +25,8 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u32 = 6;
 /// The most that is read of a file with a password.
 const PASSWORD_BYTES_MAX: usize = 1024;
+/// The largest file that is read for one.
+const PASSWORD_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Gives Metabase its database, cards and dashboard; running it again changes nothing that is there
 #[derive(Parser, Clone, Debug)]
@@ -215,7 +217,7 @@ fn read_password(file: &std::path::Path) -> Result<SecretString, Fatal> {
     let fault = |problem: &dyn std::fmt::Display| {
         Fatal::setting("METABASE_PASSWORD_FILE", format_args!("{}: {problem}", file.display()))
     };
-    let text = std::fs::read_to_string(file).map_err(|error| fault(&error))?;
+    let text = service::file::read_text(file, PASSWORD_FILE_BYTES_MAX).map_err(|error| fault(&error))?;
     let password = text.trim_end_matches(['\r', '\n']);
     match password.len() {
         1..=PASSWORD_BYTES_MAX if !password.contains('\n') => Ok(password.into()),

@@ -6,11 +6,10 @@ pub mod parse;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::Fatal;
+use crate::{Fatal, file};
 use parse::Bindings;
 
 /// The file in the folder where the program was started; variables that the environment has already win over it.
@@ -108,12 +107,12 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 ///
 /// Call it before any thread is started: it changes the environment.
 pub(crate) fn load(path: &Path) -> Result<BTreeMap<String, usize>, Fatal> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)) {
-        Ok(_) => {}
+    // By no thread of its own.
+    let bytes = match file::read_regular(path, FILE_BYTES_MAX + 1) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(Fatal::setting(ENV_FILE, error)),
-    }
+    };
     let text = decode(&bytes)?;
     let bindings =
         parse::parse(text, |name| std::env::var(name).ok()).map_err(|error| Fatal::setting(ENV_FILE, error))?;

@@ -3,6 +3,7 @@
 //! - [`launch`]: from the command line to the exit code
 //! - [`settings`]: flags = environment = `.env`, one error line that names the variable; [`env_file`]: how `.env` is read
 //! - [`telemetry`]: logs as text or JSON
+//! - [`file`]: how files that settings name are read
 //! - [`http`]: serves a router within limits, plainly or with TLS
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
@@ -17,6 +18,7 @@ pub mod commands;
 pub mod doctor;
 pub mod env_file;
 pub mod exit;
+pub mod file;
 pub mod http;
 pub mod launch;
 pub mod metrics;

@@ -105,6 +105,10 @@ fn append(path: &Path, entry: &Entry) -> Result<(), Fatal> {
     let bad = |problem: &dyn std::fmt::Display| {
         Fatal::new(Exit::CantCreate, format_args!("--file: {}: {problem}", path.display()))
     };
+    // To open a FIFO for writing would wait for a reader.
+    if path.exists() {
+        token_file::read(path).map_err(|error| bad(&error))?;
+    }
     let mut options = OpenOptions::new();
     let mut file = options.append(true).create(true).mode(0o600).open(path).map_err(|error| bad(&error))?;
     let text = token_file::read(path).map_err(|error| bad(&error))?;

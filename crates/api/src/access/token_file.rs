@@ -1,10 +1,9 @@
 //! `API_TOKENS_FILE`: read again when it changes, so that a token can be revoked without a restart.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use service::file;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -19,13 +18,7 @@ const FAILURES_LOGGED: u64 = 30;
 const FILE_BYTES_MAX: u64 = 256 << 10;
 
 pub(crate) fn read(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
-    match read {
-        Ok(_) if text.len() as u64 > FILE_BYTES_MAX => Err(format!("larger than {FILE_BYTES_MAX} bytes")),
-        Ok(_) => Ok(text),
-        Err(error) => Err(error.to_string()),
-    }
+    file::read_text(path, FILE_BYTES_MAX).map_err(|error| error.to_string())
 }
 
 /// An entry a line; blank lines and those that begin with `#` are none. An entry without a sound name is named by its

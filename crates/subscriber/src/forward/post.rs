@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Shorter than the API keeps an idle connection, so that a request never meets one that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest file of certificates: that of all public authorities has a quarter of it.
+const CA_FILE_BYTES_MAX: u64 = 1 << 20;
 /// The most of an answer that is read: a confirmation or a problem is far shorter.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -175,7 +177,7 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, Fatal> {
     let bad = |problem: &dyn std::fmt::Display| {
         Fatal::setting("API_CA_FILE", format_args!("{}: {problem}; expected certificates in PEM", path.display()))
     };
-    let text = std::fs::read(path).map_err(|error| bad(&error))?;
+    let text = service::file::read(path, CA_FILE_BYTES_MAX).map_err(|error| bad(&error))?;
     match Certificate::from_pem_bundle(&text) {
         Ok(found) if found.is_empty() => Err(bad(&"no certificate in it")),
         Ok(found) => Ok(found),

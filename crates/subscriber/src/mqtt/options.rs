@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
-use service::{Exit, Fatal};
+use service::{Exit, Fatal, file};
 
 use crate::config::{Mqtt, Transport};
 
@@ -17,6 +17,8 @@ use crate::config::{Mqtt, Transport};
 const RECEIVE_MAXIMUM: u16 = 1000;
 /// The same where a filter asks for QoS 2: mosquitto collapses with a large window.
 const RECEIVE_MAXIMUM_QOS2: u16 = 100;
+/// The largest file of certificates or of a key: that of all public authorities has a quarter of it.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 /// We publish nothing; rumqttc would set aside 14 MB for what we might.
 const OUTGOING_INFLIGHT_MAX: u16 = 16;
 /// TCP, TLS and CONNACK together.
@@ -74,12 +76,12 @@ fn tls(config: &Mqtt) -> Result<TlsConfiguration, Fatal> {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
             let chain = certificates(cert, "MQTT_CERT_FILE")?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                Fatal::setting(
-                    "MQTT_KEY_FILE",
-                    format_args!("{}: {error}; expected a private key in PEM", key.display()),
-                )
-            })?;
+            let bad = |problem: &dyn std::fmt::Display| {
+                let text = format_args!("{}: {problem}; expected a private key in PEM", key.display());
+                Fatal::setting("MQTT_KEY_FILE", text)
+            };
+            let text = file::read(key, PEM_BYTES_MAX).map_err(|error| bad(&error))?;
+            let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| bad(&error))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
                 Fatal::setting(
                     "MQTT_CERT_FILE",
@@ -95,8 +97,8 @@ fn certificates(path: &Path, variable: &str) -> Result<Vec<CertificateDer<'stati
     let bad = |problem: String| {
         Fatal::setting(variable, format_args!("{}: {problem}; expected certificates in PEM", path.display()))
     };
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?.collect();
+    let text = file::read(path, PEM_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(bad("no certificate in it".into())),
         Ok(chain) => Ok(chain),
