@@ -9,8 +9,9 @@ pub(crate) const LINE_END: &str = "\r\n";
 
 /// Characters of each part that a file's name has at most.
 const NAME_CHARS_MAX: usize = 60;
-/// With what a spreadsheet takes a cell for a formula to be run, whether it is in quotes or not.
-const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// With what a spreadsheet takes a cell for a formula to be run, whether it is in quotes or not. Some skip what is blank at
+/// the start, and some read the full-width forms as the plain ones.
+const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
 /// `Content-Disposition` with a name that every system takes: what is not plain ASCII becomes a hyphen.
 pub(crate) fn disposition(parts: &[&str], extension: &str) -> String {
@@ -71,6 +72,13 @@ mod tests {
             ("=HYPERLINK(\"x\",\"y\")", "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\""),
             ("\t=1", "'\t=1"),
             ("\r=1", "\"'\r=1\""),
+            ("\n=1", "\"'\n=1\""),
+            ("\t", "'\t"),
+            ("＝1+1", "'＝1+1"),
+            ("＋1", "'＋1"),
+            ("－1", "'－1"),
+            ("＠SUM(A1)", "'＠SUM(A1)"),
+            ("a＝1", "a＝1"),
             ("ção", "ção"),
         ] {
             let mut line = String::new();
