@@ -103,7 +103,16 @@ pub(crate) struct ListProdutores;
 
 impl IntoParams for ListProdutores {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![limit("producers", producers::LIMIT_MAX, producers::LIMIT_MAX)]
+        let place = string().pattern(Some("^-?[0-9]*_-?[0-9]+$"));
+        vec![
+            limit("producers", producers::LIMIT_MAX, producers::LIMIT_MAX),
+            query(
+                "cursor",
+                "Producers behind this one: the header `Link` of a page has it.",
+                place.into(),
+                json!("0_7"),
+            ),
+        ]
     }
 }
 

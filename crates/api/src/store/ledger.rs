@@ -16,9 +16,26 @@ pub(crate) struct Report {
     pub(crate) name: Option<String>,
 }
 
+/// Where a list of producers goes on: behind one that was heard of at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// None for those that nobody knows the moment of: they come last.
+    pub(crate) last_seen: Option<Timestamp>,
+    pub(crate) id: i64,
+}
+
+/// Some of the producers.
+#[derive(Debug)]
+pub(crate) struct ProducerPage {
+    pub(crate) producers: Vec<Kept>,
+    /// Where the next page begins; none after the last.
+    pub(crate) next_after: Option<Place>,
+}
+
 /// One producer as the database keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
+    pub(crate) id: i64,
     pub(crate) uuid: Uuid,
     pub(crate) name: Option<String>,
     /// Whose it is: the name of a token.
@@ -89,8 +106,21 @@ mod tests {
     fn kept(last_sequence: i64, received: i64, confirmed: i64, found: [i64; 3]) -> Kept {
         let [stored, quarantined, damaged] = found;
         let (name, token, first_seen, last_seen) = (None, None, None, None);
-        let uuid = Uuid::nil();
-        Kept { uuid, name, token, last_sequence, received, confirmed, stored, quarantined, damaged, first_seen, last_seen }
+        let (id, uuid) = (1, Uuid::nil());
+        Kept {
+            id,
+            uuid,
+            name,
+            token,
+            last_sequence,
+            received,
+            confirmed,
+            stored,
+            quarantined,
+            damaged,
+            first_seen,
+            last_seen,
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use dados::{Formato, Timestamp, Topico};
 use service::{Exit, Fatal};
 use uuid::Uuid;
 
-pub(crate) use ledger::{Kept, Report, Totals};
+pub(crate) use ledger::{Kept, Place, ProducerPage, Report, Totals};
 pub(crate) use selection::{Filter, LARGE_VALUE_BYTES, LargeValue, Order, Page, Selection, Span};
 pub(crate) use sender::{Denial, Sender};
 pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};

@@ -100,6 +100,52 @@ async fn what_was_received_is_somewhere() {
     assert_eq!(first.iter().map(|ledger| ledger.produtor).collect::<Vec<_>>(), [B]);
 }
 
+/// However many there are, each is on a page.
+#[tokio::test]
+async fn the_list_goes_on_with_its_link() {
+    let app = spawn_app().await;
+    let mut expected: Vec<Uuid> = (1..=7).map(Uuid::from_u128).collect();
+    for producer in &expected {
+        report(&app, *producer, &relato(1, 1, 0, 0)).await;
+    }
+    expected.reverse();
+    for limit in [1, 2, 3, 7, 8] {
+        let (mut seen, mut next) = (Vec::new(), Some(format!("/produtores?limite={limit}")));
+        while let Some(path) = next {
+            let response = app.get(&path).send().await.unwrap();
+            let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+            next = link.map(|link| link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned());
+            let page: Vec<Produtor> = response.json().await.unwrap();
+            assert!((1..=limit).contains(&page.len()), "{path}: {}", page.len());
+            seen.extend(page.into_iter().map(|ledger| ledger.produtor));
+        }
+        assert_eq!(seen, expected, "{limit} at a time");
+    }
+}
+
+/// One client that makes up names pushes nobody off the list, and does not fill the database.
+#[tokio::test]
+async fn a_sender_makes_only_so_many_producers() {
+    const MOST: usize = 1000;
+    let app = spawn_app().await;
+    report(&app, A, &relato(1, 1, 0, 0)).await;
+    let mut putting = tokio::task::JoinSet::new();
+    for number in 0..1100_u128 {
+        let put = app.client.put(app.url(&format!("/produtores/{}", Uuid::from_u128(1000 + number))));
+        let put = put.json(&relato(1, 1, 0, 0));
+        putting.spawn(async move { put.send().await.unwrap().status().as_u16() });
+        if putting.len() > 32 {
+            putting.join_next().await;
+        }
+    }
+    while putting.join_next().await.is_some() {}
+    assert_eq!(list(&app).await.len(), MOST);
+    let put = app.client.put(app.url(&format!("/produtores/{B}"))).json(&relato(1, 1, 0, 0));
+    let problem = problem(put.send().await.unwrap()).await;
+    assert_eq!((problem.status, problem.field.as_deref()), (403, Some(PRODUCER)), "{problem:?}");
+    report(&app, A, &relato(2, 2, 0, 0)).await;
+}
+
 #[tokio::test]
 async fn a_producer_may_report_before_it_sends() {
     let app = spawn_app().await;

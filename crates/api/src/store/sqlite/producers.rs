@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use super::claim::claim;
 use super::read::{Reader, bounded};
-use crate::store::{Denial, Kept, Report, Sender, StoreError, Totals};
+use crate::store::{Denial, Kept, Place, ProducerPage, Report, Sender, StoreError, Totals};
 
-const COLUMNS: &str = "uuid, nome, token, ultima_sequencia, recebidas, confirmadas, armazenadas, quarentena, danificadas,
-    criado_em, visto_em";
+const COLUMNS: &str =
+    "uuid, nome, token, ultima_sequencia, recebidas, confirmadas, armazenadas, quarentena, danificadas,
+    criado_em, visto_em, id";
 
 /// Takes a report inside the open transaction, makes its producer where it is new, and gives what is kept of it then.
 pub(super) async fn report(
@@ -46,11 +47,23 @@ impl Reader {
         bounded(async { query.fetch_optional(&self.pool).await?.as_ref().map(kept).transpose() }).await
     }
 
-    /// At most `limit` producers, the one that was heard of last first.
-    pub(crate) async fn producers(&self, limit: u32) -> Result<Vec<Kept>, StoreError> {
-        let sql = format!("select {COLUMNS} from produtores order by visto_em desc, id desc limit ?");
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(limit);
-        bounded(async { query.fetch_all(&self.pool).await?.iter().map(kept).collect() }).await
+    /// At most `limit` producers, the one that was heard of last first, behind a place in that order.
+    pub(crate) async fn producers(&self, limit: u32, after: Option<Place>) -> Result<ProducerPage, StoreError> {
+        // A row value with null compares as null, so a moment that is not known is the empty text, which is the least.
+        let sql = format!(
+            "select {COLUMNS} from produtores where ?1 is null or (coalesce(visto_em, ''), id) < (?1, ?2)
+             order by coalesce(visto_em, '') desc, id desc limit ?3"
+        );
+        let seen = after.as_ref().map(|place| place.last_seen.map(Timestamp::to_sql).unwrap_or_default());
+        // One more, to know whether there is another page.
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(seen).bind(after.map(|place| place.id)).bind(limit + 1);
+        let rows = async { query.fetch_all(&self.pool).await?.iter().map(kept).collect::<Result<Vec<_>, _>>() };
+        let mut producers = bounded(rows).await?;
+        let has_more = producers.len() > limit as usize;
+        producers.truncate(limit as usize);
+        let last = producers.last().filter(|_| has_more);
+        let next_after = last.map(|last| Place { last_seen: last.last_seen, id: last.id });
+        Ok(ProducerPage { producers, next_after })
     }
 
     /// What is said of all producers together.
@@ -79,6 +92,7 @@ fn kept(row: &SqliteRow) -> Result<Kept, sqlx::Error> {
         damaged: row.try_get(8)?,
         first_seen: moment(9)?,
         last_seen: moment(10)?,
+        id: row.try_get(11)?,
     })
 }
 
@@ -109,7 +123,8 @@ mod tests {
             })
             .collect();
         writer.report(&reports, Timestamp::now()).await.unwrap();
-        let missing: Vec<i64> = reader.producers(100).await.unwrap().iter().map(Kept::missing).collect();
+        let missing: Vec<i64> =
+            reader.producers(100, None).await.unwrap().producers.iter().map(Kept::missing).collect();
         let totals = reader.totals().await.unwrap();
         assert_eq!(totals.total, missing.len() as u64);
         assert_eq!(totals.com_diferenca, missing.iter().filter(|missing| **missing != 0).count() as u64);
