@@ -60,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::access::{Gate, hosts, token_file};
+use crate::access::{Gate, bind, token_file};
 use crate::config::Config;
 use crate::dados::export::Exports;
 use crate::limits::{Budget, Memory};
@@ -83,7 +83,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let unavailable = |error| Fatal::new(Exit::Unavailable, format_args!("cannot serve: {error}"));
     let addr = listener.local_addr().map_err(unavailable)?;
     let access = &config.access;
-    let hosts = hosts::check_bind(addr, access.needs_tokens(), config.api_allow_anonymous)?;
+    let hosts = bind::check_bind(addr, access.needs_tokens(), config.api_allow_anonymous)?;
     access.check()?;
     let (gate, tls) = (Gate::new(access, access.all_tokens()?, hosts), access.tls()?);
     // Opening it may write it.

@@ -5,13 +5,13 @@ use std::net::TcpListener;
 
 use service::{Exit, Fatal};
 
-use crate::access::hosts;
+use crate::access::bind;
 use crate::config::Config;
 
 /// Binds `API_ADDR`, unless it reaches further than the access settings allow.
 pub fn bind(config: &Config) -> Result<TcpListener, Fatal> {
     let addr = config.api_addr;
-    hosts::check_bind(addr, config.access.needs_tokens(), config.api_allow_anonymous)?;
+    bind::check_bind(addr, config.access.needs_tokens(), config.api_allow_anonymous)?;
     TcpListener::bind(addr).map_err(|error| {
         let problem = match error.kind() {
             ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),

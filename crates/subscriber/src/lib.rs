@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use service::http::hosts::Hosts;
 use service::http::limit::Limits;
 use service::{Exit, Fatal, http, shutdown};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,7 @@ const STATUS_CONNECTIONS_MAX: u32 = 64;
 /// `listener` serves the health endpoint. An error means that the settings or the spool are unfit, or that a part of
 /// the program died.
 pub async fn run(config: Config, listener: TcpListener, token: CancellationToken) -> Result<(), Fatal> {
+    let hosts = listener.local_addr().map(Hosts::at).map_err(|error| Fatal::new(Exit::Unavailable, error))?;
     let (writer, reader, gauge, recovery) = spool::open(config.spool.clone()).map_err(unfit_spool)?;
     let producer = gauge.usage().progress.producer;
     info!(dir = %config.spool.dir.display(), %producer, waiting = recovery.waiting, "spool open");
@@ -79,8 +81,13 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
         watching.await;
         Ok(())
     });
-    let serving =
-        http::serve(listener, status::router(status), Limits::new(STATUS_CONNECTIONS_MAX), None, forwarding.clone());
+    let serving = http::serve(
+        listener,
+        status::router(status, hosts),
+        Limits::new(STATUS_CONNECTIONS_MAX),
+        None,
+        forwarding.clone(),
+    );
     parts.spawn(async { serving.await.context("the status endpoint") });
     let forward = forwarder.run(forwarding.clone());
     parts.spawn(async move {

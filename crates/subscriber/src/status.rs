@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
+use service::http::hosts::Hosts;
 use service::metrics::http::Counted;
 use uuid::Uuid;
 
@@ -201,8 +202,8 @@ impl std::fmt::Debug for Status {
 }
 
 /// `/healthz`: the process runs. `/readyz`: 200 while messages are taken and kept, else 503; the same body. `/metrics`:
-/// for Prometheus.
-pub fn router(status: Arc<Status>) -> Counted {
+/// for Prometheus. No page of another site reads any of it.
+pub fn router(status: Arc<Status>, hosts: Hosts) -> Counted {
     let metrics = Arc::new(metrics(&status));
     let scraped = metrics.clone();
     let routes = [
@@ -210,7 +211,7 @@ pub fn router(status: Arc<Status>) -> Counted {
         ("/readyz", get(readyz).with_state(status)),
         ("/metrics", get(async move || scraped.answer())),
     ];
-    Counted::new(routes, metrics)
+    Counted::new(routes, metrics, hosts)
 }
 
 async fn readyz(State(status): State<Arc<Status>>) -> Response {

@@ -1,15 +1,16 @@
 //! Who may ask, and how often.
 //!
-//! - [`settings`]: what the operator says; [`hosts`]: other sites' pages, where no token is needed
+//! - [`settings`]: what the operator says; [`bind`]: where no token is needed, with `service::http::hosts` for other sites'
+//!   pages
 //! - [`tokens`], [`scope`], [`token_file`]: who has which token, and what it allows; [`new_token`]: the subcommand
 //! - [`rate`]: how often; [`addresses`]: whose request it is
 //! - [`cors`], [`headers`]: what browsers are told; [`audit`]: a line for each refusal
 
 pub(crate) mod addresses;
 pub(crate) mod audit;
+pub(crate) mod bind;
 pub(crate) mod cors;
 pub(crate) mod headers;
-pub(crate) mod hosts;
 pub mod new_token;
 pub(crate) mod rate;
 pub(crate) mod scope;
@@ -25,13 +26,13 @@ use std::time::{Duration, Instant};
 use axum::http::header::{AUTHORIZATION, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
+pub(crate) use service::http::hosts::Denied;
+use service::http::hosts::{self, Hosts};
 use uuid::Uuid;
 
 use self::addresses::{Proxies, counted};
 use self::audit::{Audit, Refusal};
 use self::cors::Origins;
-pub(crate) use self::hosts::Denied;
-use self::hosts::Hosts;
 use self::rate::{Limiter, Rate, TooOften};
 use self::scope::{Needs, is_health};
 use self::settings::AccessSettings;

@@ -41,9 +41,6 @@ impl Marks {
             NAMES.each_ref().map(|name| headers.get(name).map(|value| value.to_str().unwrap_or_default()));
         match (key, producer, first) {
             (None, None, None) => Ok(Self::None),
-            (Some(_), None, None) if headers.get_all(IDEMPOTENCY_KEY).iter().count() > 1 => {
-                Err(Error::header(IDEMPOTENCY_KEY, "expected one key"))
-            }
             (Some(key), None, None) if is_key(key) => Ok(Self::Key(key.to_owned())),
             (Some(_), None, None) => Err(Error::header(IDEMPOTENCY_KEY, "expected 1 to 255 visible ASCII characters")),
             (Some(_), _, _) => Err(Error::header(IDEMPOTENCY_KEY, "a producer's batch needs no key, and takes none")),

@@ -149,7 +149,8 @@ impl IntoParams for Marks {
         let producer = "Who sends this batch: a UUID that it keeps. It goes with `ponte-first-sequence`, with a list, and \
                         with no `Idempotency-Key`.";
         let sequence = "The sequence of the batch's first row; those after it count up by one. Rows up to the producer's \
-                        highest sequence so far are skipped.";
+                        highest sequence so far are skipped. A gap before the first row must have been reported as \
+                        accounted for (`confirmadas`).";
         let key_schema = string().min_length(Some(1)).max_length(Some(KEY_BYTES_MAX)).pattern(Some("^[!-~]+$"));
         vec![
             header("Idempotency-Key", key, key_schema.into(), json!("2f1b5c8e-lote-7")),

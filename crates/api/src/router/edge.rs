@@ -11,7 +11,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use service::http::Answer;
+use service::http::{Answer, once};
 use service::metrics::Metrics;
 use service::metrics::templates::Templates;
 use tracing::Instrument as _;
@@ -35,7 +35,11 @@ pub(crate) struct Edge {
 
 impl Answer for Edge {
     /// All that needs the request itself is done before there is a future, which would have to hold it.
-    fn answer(&self, mut request: Request, peer: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
+    fn answer(
+        &self,
+        mut request: Request,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send {
         let about = About { tls: self.tls, private: self.gate.is_private(request.method(), request.uri()) };
         let origin = request.headers().get(ORIGIN).cloned();
         let asked = request.method() == Method::OPTIONS;
@@ -88,6 +92,9 @@ fn admit(gate: &Gate, request: &mut Request, peer: SocketAddr) -> Result<Option<
     }
     if headers.len() > HEADERS_MAX {
         return Err(Error::too_many_headers(HEADERS_MAX));
+    }
+    if let Some(name) = once::repeated(headers) {
+        return Err(Error::header(name.as_str(), "this header may come once"));
     }
     if let Some(preflight) = gate.origins().preflight(method, headers) {
         return Ok(Some(preflight));

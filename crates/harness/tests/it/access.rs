@@ -8,6 +8,7 @@ use harness::certs::Certs;
 use harness::publish::{numbered, publish};
 use harness::system::{Api, Subscriber, run};
 use harness::{PATIENCE, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Result, broker, numbers};
 
@@ -20,6 +21,31 @@ pub(crate) fn token(dir: &Path, name: &str, scope: &str) -> Result<String> {
     let (code, output) = run(&binaries()?.api, dir, &args, &[])?;
     assert_eq!(code, 0, "{output}");
     Ok(output.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A page of another site that points its name at us (DNS rebinding) reads nothing of the status port either.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_port_answers_to_names_of_ours_alone() -> Result {
+    let dir = tempfile::tempdir()?;
+    let subscriber = Subscriber::start(dir.path(), "mqtt://127.0.0.1:1", "http://127.0.0.1:1", &[])?;
+    let base = format!("http://{}", subscriber.status_addr());
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let answers = async || Ok(client.get(format!("{base}/healthz")).send().await.ok().map(drop));
+    eventually("the status port answers", PATIENCE, answers).await?;
+    for path in ["/healthz", "/readyz", "/metrics", "/none"] {
+        let status = async |name: &str, value: &str| {
+            anyhow::Ok(client.get(format!("{base}{path}")).header(name, value).send().await?.status().as_u16())
+        };
+        assert_eq!(status("host", "evil.example").await?, 403, "{path}");
+        assert_ne!(status("host", "localhost:8081").await?, 403, "{path}");
+        let mut stream = tokio::net::TcpStream::connect(subscriber.status_addr()).await?;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

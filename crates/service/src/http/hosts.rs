@@ -1,38 +1,51 @@
-//! Where no token is needed: no page of another site, by its own origin or by a name that it pointed at us.
+//! For servers that need no token: no page of another site, by its own origin or by a name that it pointed at us.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
-use service::Fatal;
 
 /// What a browser says of where a request comes from (W3C Fetch Metadata §2.3).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The name by which containers of Docker Desktop reach their host.
-const DOCKER_HOST: &str = "host.docker.internal";
+/// Names that no public site can have: RFC 6761, RFC 6762 and RFC 8375, and what ICANN keeps for private networks. Kubernetes'
+/// services and Docker Desktop's host are among them.
+const PRIVATE_ENDINGS: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
 /// Which names of ours a request may have asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hosts {
+pub enum Hosts {
     /// Only this machine's own.
     Loopback,
     /// Those of a private network too: addresses and names without a dot, which no public site has.
     Private,
 }
 
-/// Why a request is refused.
+impl Hosts {
+    /// Those of a server that listens there and lets everybody in.
+    pub fn at(addr: SocketAddr) -> Self {
+        if addr.ip().to_canonical().is_loopback() { Self::Loopback } else { Self::Private }
+    }
+}
+
+/// Why a request is refused, for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
-    #[error("this API answers to localhost and to addresses only: another name may be another site's (DNS rebinding)")]
+pub enum Denied {
+    #[error(
+        "this server answers to localhost and to addresses only: another name may be another site's (DNS rebinding)"
+    )]
+    /// `Host` is not a name of ours.
     Host,
     #[error("a page of another site may not write here")]
+    /// By `Origin`.
     Origin,
     #[error("a page of another site may not write here")]
+    /// By `Sec-Fetch-Site`.
     FetchSite,
 }
 
 impl Denied {
-    pub(crate) fn header(self) -> &'static str {
+    /// The header that says so.
+    pub fn header(self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::Origin => "origin",
@@ -41,33 +54,12 @@ impl Denied {
     }
 }
 
-/// Refuses to listen beyond this machine where no token is needed, unless the operator said so.
-pub(crate) fn check_bind(addr: SocketAddr, needs_tokens: bool, allow_anonymous: bool) -> Result<Hosts, Fatal> {
-    match (needs_tokens || allow_anonymous, addr.ip().to_canonical().is_loopback()) {
-        (true, _) => Ok(Hosts::Private),
-        (false, true) => Ok(Hosts::Loopback),
-        (false, false) => Err(Fatal::setting(
-            "API_ALLOW_ANONYMOUS",
-            format_args!(
-                "API_ADDR {addr} is reachable from other machines and there is no token; set API_TOKENS \
-                 (`ponte-api token new`), or API_ALLOW_ANONYMOUS=true if the network is private, or listen on 127.0.0.1"
-            ),
-        )),
-    }
-}
-
 /// Whether a request is one that a page of another site cannot send, or one of a site that is let in.
 ///
 /// Where tokens are needed none of this is asked: a page of another site has no token unless its user gave it one, a
 /// browser adds none by itself as it does with cookies, and no page may send `Authorization` to another site unless
 /// CORS lets it. A name that was pointed at us (DNS rebinding) is another origin, with nothing in its storage.
-pub(crate) fn decide(
-    hosts: Hosts,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    is_let_in: bool,
-) -> Result<(), Denied> {
+pub fn decide(hosts: Hosts, method: &Method, uri: &Uri, headers: &HeaderMap, is_let_in: bool) -> Result<(), Denied> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // A request with an absolute URI counts as sent to that (RFC 9112 §3.2.2). No browser leaves both out.
     let host = uri.authority().map(|authority| authority.as_str()).or_else(|| text(&HOST));
@@ -94,9 +86,10 @@ fn is_ours(hosts: Hosts, host: &str) -> bool {
         return hosts == Hosts::Private || ip.to_canonical().is_loopback();
     }
     let name = name.strip_suffix('.').unwrap_or(name);
+    let lower = name.to_ascii_lowercase();
     name.eq_ignore_ascii_case("localhost")
         || hosts == Hosts::Private
-            && (!name.is_empty() && !name.contains('.') || name.eq_ignore_ascii_case(DOCKER_HOST))
+            && (!name.is_empty() && !name.contains('.') || PRIVATE_ENDINGS.iter().any(|ending| lower.ends_with(ending)))
 }
 
 fn without_port(host: &str) -> &str {
@@ -139,6 +132,11 @@ mod tests {
             ("[fe80::1]:80", false, true),
             ("api:8080", false, true),
             ("host.docker.internal:8080", false, true),
+            ("subscriber.ponte.svc.cluster.Local:8081", false, true),
+            ("plant.home.arpa", false, true),
+            ("internal.example", false, false),
+            ("evilinternal", false, true),
+            ("x.evilinternal", false, false),
             ("evil.example", false, false),
             ("evil.example:8080", false, false),
             ("127.0.0.1.evil.example", false, false),
@@ -186,17 +184,5 @@ mod tests {
         assert_eq!(decided(&Method::POST, &[("host", "localhost"), ("origin", "http://localhost:80")]), Ok(()));
         assert_eq!(decided(&Method::GET, &[("host", "evil.example")]), Err(Denied::Host));
         assert_eq!(decided(&Method::GET, &[]), Ok(()));
-    }
-
-    #[test]
-    fn beyond_this_machine_only_when_told() {
-        let bind = |addr: &str, allow| check_bind(addr.parse().unwrap(), false, allow).map_err(|fatal| fatal.message);
-        assert_eq!(bind("127.0.0.1:80", false), Ok(Hosts::Loopback));
-        assert_eq!(bind("[::1]:80", false), Ok(Hosts::Loopback));
-        assert_eq!(bind("0.0.0.0:80", true), Ok(Hosts::Private));
-        assert!(check_bind("0.0.0.0:80".parse().unwrap(), true, false).is_ok(), "with tokens anywhere");
-        for addr in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
-            assert!(bind(addr, false).unwrap_err().starts_with("API_ALLOW_ANONYMOUS: "));
-        }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! - [`tls`]: the server's certificate, its reload, and handshakes
 //! - [`limit`]: connections at the same time; `connection`: one of them; `timer`: how long its heads take
+//! - [`hosts`]: names of ours, and other sites' pages; [`once`]: headers that come once
 //! - `stall`: who takes nothing is given up; `refusal`: what is answered to heads that cannot be read
 
 mod connection;
+pub mod hosts;
 pub mod limit;
+pub mod once;
 mod refusal;
 mod stall;
 mod timer;

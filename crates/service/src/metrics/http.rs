@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use foldhash::fast::RandomState;
 use prometheus_client::collector::Collector;
@@ -22,7 +22,8 @@ use tower_service::Service as _;
 
 use super::Metrics;
 use super::templates::Templates;
-use crate::http::Answer;
+use crate::http::hosts::{self, Hosts};
+use crate::http::{Answer, once};
 
 /// Upper bounds of the latency's buckets: from an answer out of memory to one that waited for a slow disk.
 const LATENCY_BUCKETS_S: [f64; BUCKETS] =
@@ -118,20 +119,36 @@ impl Metrics {
     }
 }
 
-/// Routes whose answers are counted, those too where none fits.
+/// Routes of a server without tokens, whose answers are counted, those too where none fits. A page of another site is
+/// refused.
 #[derive(Debug)]
 pub struct Counted {
     router: Router,
     metrics: Arc<Metrics>,
     templates: Templates,
+    hosts: Hosts,
 }
 
 impl Counted {
-    /// Each route's template, and what answers there.
-    pub fn new<const ROUTES: usize>(routes: [(&str, MethodRouter); ROUTES], metrics: Arc<Metrics>) -> Self {
+    /// Each route's template, and what answers there; under which names.
+    pub fn new<const ROUTES: usize>(
+        routes: [(&str, MethodRouter); ROUTES],
+        metrics: Arc<Metrics>,
+        hosts: Hosts,
+    ) -> Self {
         let templates = Templates::new(routes.each_ref().map(|(template, _)| *template));
         let mount = |router: Router, (template, methods): (&str, MethodRouter)| router.route(template, methods);
-        Self { router: routes.into_iter().fold(Router::new(), mount), metrics, templates }
+        Self { router: routes.into_iter().fold(Router::new(), mount), metrics, templates, hosts }
+    }
+
+    /// Why a request is refused.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if let Some(name) = once::repeated(headers) {
+            return Some((StatusCode::BAD_REQUEST, format!("expected one header {name}\n")).into_response());
+        }
+        let denied = hosts::decide(self.hosts, method, uri, headers, false).err()?;
+        Some((StatusCode::FORBIDDEN, format!("{denied}\n")).into_response())
     }
 }
 
@@ -139,10 +156,16 @@ impl Answer for Counted {
     fn answer(&self, request: Request, _: SocketAddr) -> impl Future<Output = Result<Response, Infallible>> + Send {
         let started = Instant::now();
         let (method, route) = (request.method().clone(), self.templates.of(request.uri().path()));
-        // A router is always ready.
-        let answering = self.router.clone().call(request);
+        let answering = match self.refusal(&request) {
+            Some(refusal) => Err(refusal),
+            // A router is always ready.
+            None => Ok(self.router.clone().call(request)),
+        };
         async move {
-            let response = answering.await?;
+            let response = match answering {
+                Ok(answering) => answering.await?,
+                Err(refusal) => refusal,
+            };
             self.metrics.observe(&method, route, response.status(), started.elapsed());
             Ok(response)
         }

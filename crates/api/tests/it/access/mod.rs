@@ -3,6 +3,7 @@
 mod cors;
 mod edges;
 mod headers;
+mod once;
 mod producers;
 mod rates;
 mod sites;

@@ -50,7 +50,7 @@ async fn unknown_and_expired_are_one_answer() {
     }
     assert_eq!(answers[0].0, 401);
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    for headers in [&["Basic eDp5"][..], &["Bearer "], &["Bearer a", "Bearer b"]] {
+    for headers in [&["Basic eDp5"][..], &["Bearer "]] {
         let get = headers.iter().fold(app.get("/dados"), |get, value| get.header("authorization", *value));
         assert_eq!(problem(get.send().await.unwrap()).await.status, 401, "{headers:?}");
     }
