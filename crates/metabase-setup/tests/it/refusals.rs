@@ -147,7 +147,7 @@ async fn the_program_ends_with_a_code_and_a_line() {
     for (setting, expected) in [
         (("METABASE_PASSWORD", ""), "METABASE_PASSWORD: missing"),
         (("METABASE_EMAIL", "nobody"), "METABASE_EMAIL: \"nobody\""),
-        (("METABASE_LOCALE", "fr"), "METABASE_LOCALE: \"fr\" (flag --metabase-locale): expected one of: pt_BR, en"),
+        (("METABASE_LOCALE", "fr"), "METABASE_LOCALE: \"fr\" (environment): expected one of: pt_BR, en"),
         (("METABASE_DATABASE_PATH", "dados.db"), "METABASE_DATABASE_PATH: \"dados.db\""),
     ] {
         let (code, text) = program(&[&good[..], &[setting]].concat()).await;
