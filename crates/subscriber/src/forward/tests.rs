@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use dados::{Dado, Inseridos, Produtor};
+use dados::{Dado, Inseridos, Produtor, Relato};
 use uuid::Uuid;
 
 use dados::novo::{FIRST_SEQUENCE, PRODUCER};
@@ -140,6 +140,7 @@ async fn rows(State(fake): State<Shared>, Query(query): Query<HashMap<String, St
         retido: None,
         dup: None,
         formato: None,
+        hora_corrigida: None,
     };
     let page: Vec<Dado> = all.iter().skip(at).take(1).map(row).collect();
     let link = format!("</dados?topico=t&desde={}&limite=1&cursor={}>; rel=\"next\"", query["desde"], at + 1);
