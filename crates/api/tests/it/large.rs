@@ -42,7 +42,7 @@ fn assert_rows(rows: &[Dado], ids: &[i64]) {
     assert!(rows.iter().map(|row| row.id).eq(ids.iter().copied()), "{:?}", rows.iter().map(|row| row.id));
     for row in rows {
         let number = row.id as usize;
-        let valor = if number % 2 == 0 { large(number) } else { number.to_string() };
+        let valor = if number.is_multiple_of(2) { large(number) } else { number.to_string() };
         assert!(row.valor.as_ref() == Some(&valor), "the value of row {number}");
         assert_eq!((row.topico.as_deref(), row.qos), (Some("câmera/\"valor\":\"\""), Some(1)));
     }
