@@ -157,3 +157,30 @@ async fn a_bad_parameter_is_named() {
     let response = app.client.post(app.url("/topicos")).send().await.unwrap();
     assert_eq!(problem(response).await.status, 405);
 }
+
+/// SQLite's own functions on texts end at a null character.
+#[tokio::test]
+async fn a_text_is_shown_beyond_a_null_character() {
+    let app = spawn_app().await;
+    let long = format!("a\0{}", "é".repeat(2_000));
+    let body = serde_json::json!([{"valor": "a\0b", "topico": "short"}, {"valor": {"c\0d": long}, "topico": "long"}]);
+    assert_eq!(app.post(crate::JSON, body.to_string()).send().await.unwrap().status(), 201);
+    let campos = async |topico: &str| {
+        loop {
+            let response = app.get(&format!("/topicos?topico={topico}")).send().await.unwrap();
+            let topics: Vec<Topico> = response.json().await.unwrap();
+            match topics.into_iter().next() {
+                Some(topic) => return topic,
+                None => tokio::time::sleep(crate::program::LOOK_INTERVAL).await,
+            }
+        }
+    };
+    let short = campos("short").await;
+    assert_eq!(short.ultimo_valor.as_deref(), Some("a\0b"));
+    assert_eq!(short.campos[0].texto.as_deref(), Some("a\0b"));
+    let long_shown: String = long.chars().take(1_024).collect();
+    let shown = campos("long").await;
+    assert_eq!((shown.campos[0].campo.as_str(), shown.campos[0].texto.as_ref()), ("c\0d", Some(&long_shown)));
+    let csv = app.get("/dados?topico=short&formato=csv").send().await.unwrap().text().await.unwrap();
+    assert!(csv.contains("a\0b"), "{csv:?}");
+}

@@ -12,6 +12,9 @@ use crate::store::{StoreError, TopicPage, TopicSelection, Wanted};
 const CAMPOS_MAX: usize = 64;
 /// Characters that are read of a field's text at most.
 const TEXT_CHARS_MAX: usize = 1_024;
+/// So many characters have no more bytes. It is bytes that SQLite cuts: of a text, `substr` gives nothing beyond a null
+/// character.
+const TEXT_BYTES_MAX: usize = 4 * TEXT_CHARS_MAX;
 
 /// The topics from a name on, and of each its first fields, both in the order of their keys: one statement, hence of
 /// one snapshot. A topic's fields end with the name of the last one that is allowed; where it has no more, with a blob,
@@ -21,7 +24,7 @@ fn select() -> String {
         "select cast(t.topico as blob), t.mensagens, t.ultimo_id, cast(cast(t.ultimo_valor as text) as blob),
              t.ultimo_numero, cast(t.ultimo_timestamp as text), t.desvio_ms, t.sem_hora,
              cast(cast(c.campo as text) as blob), c.ultimo_numero,
-             cast(substr(cast(c.ultimo_texto as text), 1, {TEXT_CHARS_MAX}) as blob),
+             substr(cast(cast(c.ultimo_texto as text) as blob), 1, {TEXT_BYTES_MAX}),
              cast(c.ultimo_timestamp as text), c.leituras
          from topicos as t left join campos as c
              on c.topico = t.topico and c.campo <= coalesce(
@@ -158,7 +161,8 @@ fn campo(row: &SqliteRow) -> Result<Option<Campo>, sqlx::Error> {
     Ok(Some(Campo {
         campo,
         numero: row.try_get(9)?,
-        texto: text(row, 10)?,
+        // A character that was cut in two comes after these.
+        texto: text(row, 10)?.map(|text| text.chars().take(TEXT_CHARS_MAX).collect()),
         timestamp: timestamp::sql_to_wire(row.try_get(11)?),
         leituras: row.try_get::<i64, _>(12)?.max(0).unsigned_abs(),
     }))
