@@ -136,7 +136,7 @@ fn failed(error: &StoreError, target: &Path) -> Fatal {
     let (exit, cause) = match error.failure() {
         Failure::Full => (Exit::CantCreate, "the disk is full".to_owned()),
         Failure::Busy => (Exit::Locked, "the database is locked by another program".to_owned()),
-        Failure::Disk | Failure::Unexpected => {
+        Failure::Disk | Failure::Misplaced(_) | Failure::Refused | Failure::Unexpected => {
             let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
             (Exit::Io, cause)
         }

@@ -174,6 +174,15 @@ impl From<Failure> for Error {
                 let detail = "the database cannot be read or written; the log says why";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
             }
+            Failure::Misplaced(misplaced) => {
+                let detail = format!("{misplaced}, and nothing was stored: {}", misplaced.remedy());
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
+            }
+            Failure::Refused => {
+                let detail = "the database refuses rows, because of a trigger, a constraint or a changed table that is not \
+                              the API's; nothing was stored; the log says which";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry(RETRY_LATER_S)
+            }
             Failure::Unexpected => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an error of ours; the log says more"),
         }
     }
@@ -371,7 +380,9 @@ mod tests {
 
     #[test]
     fn what_is_full_says_when_to_come_back() {
-        for (failure, status) in [(Failure::Full, 507), (Failure::Busy, 503), (Failure::Disk, 503)] {
+        for (failure, status) in
+            [(Failure::Full, 507), (Failure::Busy, 503), (Failure::Disk, 503), (Failure::Refused, 503)]
+        {
             let response = Error::from(failure).into_response();
             assert_eq!(response.status().as_u16(), status);
             assert!(response.headers().contains_key(RETRY_AFTER));

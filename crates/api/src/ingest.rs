@@ -3,32 +3,34 @@
 mod aside;
 pub(crate) mod fresh;
 pub(crate) mod group;
+mod health;
 mod indexing;
 mod log;
 mod pace;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dados::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
 pub(crate) use self::aside::AsideError;
 use self::aside::{Share, Work};
 use self::fresh::Fresh;
 use self::group::{Group, Job, Message, Reply, Reported};
+use self::health::{Health, Proof};
 use self::indexing::Backlog;
 use self::log::Tidings;
 use crate::limits::Reservation;
 use crate::metrics::Commits;
-use crate::store::{Batch, Denial, Failure, Kept, Origin, Outcome, Report, Sender, StoreError, Writer};
+use crate::store::{Batch, Denial, Failure, Kept, OpenFiles, Origin, Outcome, Report, Sender, StoreError, Writer};
 
 /// Batches and reports that wait for the writer; one more is told to come back.
 const QUEUE_JOBS_MAX: usize = 1024;
-/// How long the probe of an ill writer may take.
+/// How long a probe of the writer may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a batch was not stored.
@@ -52,13 +54,13 @@ pub(crate) struct Ingest {
     state: Arc<State>,
     newest: watch::Receiver<i64>,
     fresh: Arc<Fresh>,
+    files: Arc<OpenFiles>,
 }
 
 /// What the writer tells of itself.
 #[derive(Debug)]
 struct State {
-    /// Whether the last commit succeeded.
-    healthy: AtomicBool,
+    health: Health,
     /// Grows with every commit that changed the ledger of a producer.
     ledger_version: AtomicU64,
     /// Rows that the indexes of topics and of time have not taken up yet.
@@ -90,9 +92,9 @@ impl Ingest {
         (self.queue.max_capacity() - self.queue.capacity(), self.queue.max_capacity())
     }
 
-    /// Whether the last transaction was committed.
+    /// Whether no transaction has failed since rows were last stored.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.state.healthy.load(Ordering::Relaxed)
+        self.state.health.is_good()
     }
 
     /// Rows that the indexes of topics and of time have not taken up yet.
@@ -105,7 +107,8 @@ impl Ingest {
         self.newest.clone()
     }
 
-    /// Whether a batch would be taken now. It costs nothing unless the last commit failed: then the writer tries one.
+    /// Whether a batch would be taken now. Unless one was a short time ago, or a probe, the writer tries: [`health`] says how
+    /// often at most.
     pub(crate) async fn ready(&self) -> Result<(), IngestError> {
         if self.queue.is_closed() {
             return Err(IngestError::Closed);
@@ -113,7 +116,9 @@ impl Ingest {
         if self.queue.capacity() == 0 {
             return Err(IngestError::QueueFull);
         }
-        if self.is_healthy() {
+        // The writer finds out by itself, and says so.
+        let is_in_place = self.files.check().is_ok();
+        if is_in_place && self.state.health.is_proven() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
@@ -145,14 +150,13 @@ pub(crate) fn start(
     closing: CancellationToken,
 ) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let state =
-        State { healthy: AtomicBool::new(true), ledger_version: AtomicU64::new(0), unindexed: AtomicU64::new(0) };
+    let state = State { health: Health::default(), ledger_version: AtomicU64::new(0), unindexed: AtomicU64::new(0) };
     let (aside, work) = aside::queue();
     let (newest, newest_seen) = watch::channel(0);
     let tidings = Arc::new(Tidings::default());
     let ended = CancellationToken::new();
     let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
-    let (state, fresh) = (Arc::new(state), Arc::new(Fresh::default()));
+    let (state, fresh, files) = (Arc::new(state), Arc::new(Fresh::default()), writer.files());
     let task = Task {
         writer,
         waiting,
@@ -165,6 +169,7 @@ pub(crate) fn start(
         fresh: fresh.clone(),
         backlog: Backlog::default(),
         tidings,
+        failed_probe: None,
     };
     let writing = async move {
         let (writer, ()) = tokio::join!(task.run(closing, ended), copying);
@@ -173,7 +178,7 @@ pub(crate) fn start(
             Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
         }
     };
-    (Ingest { queue, aside, state, newest: newest_seen, fresh }, writing)
+    (Ingest { queue, aside, state, newest: newest_seen, fresh, files }, writing)
 }
 
 struct Task {
@@ -189,6 +194,8 @@ struct Task {
     fresh: Arc<Fresh>,
     backlog: Backlog,
     tidings: Arc<Tidings>,
+    /// When the last probe failed, and why.
+    failed_probe: Option<(Instant, Failure)>,
 }
 
 impl Task {
@@ -257,8 +264,7 @@ impl Task {
             self.report(reports).await;
         }
         if !probes.is_empty() {
-            let result = self.writer.probe().await;
-            let result = self.settle(result, 0, 0).map_err(|error| error.failure());
+            let result = self.probe().await;
             for reply in probes {
                 let _ = reply.send(result);
             }
@@ -271,7 +277,11 @@ impl Task {
         let moves_ledger = batches.iter().any(|batch| matches!(batch.origin, Origin::Producer { .. }));
         let started = Instant::now();
         let result = self.writer.write(&batches, Timestamp::now()).await;
-        let result = self.settle(result, jobs.len(), rows);
+        let proof = match &result {
+            Ok(outcomes) if outcomes.iter().any(Outcome::has_rows) => Proof::Rows,
+            _ => Proof::None,
+        };
+        let result = self.settle(result, proof, jobs.len(), rows);
         let elapsed = started.elapsed();
         debug!(batches = jobs.len(), rows, elapsed_us = elapsed.as_micros(), ok = result.is_ok(), "commit");
         if let Ok(outcomes) = &result {
@@ -289,7 +299,7 @@ impl Task {
     async fn report(&mut self, reports: Vec<((Report, Sender), Reply<Reported>)>) {
         let (reports, replies): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
         let result = self.writer.report(&reports, Timestamp::now()).await;
-        let result = self.settle(result, 0, 0);
+        let result = self.settle(result, Proof::None, 0, 0);
         debug!(reports = reports.len(), ok = result.is_ok(), "reports taken");
         if result.is_ok() {
             self.ledger_moved();
@@ -300,26 +310,6 @@ impl Task {
     /// Before anyone is answered, so that who has its answer reads what came of it.
     fn ledger_moved(&self) {
         self.state.ledger_version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Remembers how it went, counts and logs what went wrong.
-    fn settle<T>(&self, result: Result<T, StoreError>, batches: usize, rows: usize) -> Result<T, StoreError> {
-        let was_healthy = self.state.healthy.swap(result.is_ok(), Ordering::Relaxed);
-        if let Err(error) = &result {
-            self.commits.failed(error.failure());
-        }
-        if let Err(StoreError::Full(_)) = &result {
-            self.tidings.no_room();
-        }
-        match &result {
-            Ok(_) if was_healthy => {}
-            Ok(_) => info!("the database takes data again"),
-            Err(failure @ StoreError::Unexpected(_)) => {
-                error!(error = failure as &dyn std::error::Error, batches, rows, "transaction failed");
-            }
-            Err(failure) => warn!(error = failure as &dyn std::error::Error, batches, rows, "transaction failed"),
-        }
-        result
     }
 }
 

@@ -52,8 +52,8 @@ impl Commits {
             sizes: Histogram::new(ROWS_BUCKETS),
         };
         // There from the start, so that the first failure is an increase.
-        for failure in [Failure::Full, Failure::Busy, Failure::Disk, Failure::Unexpected] {
-            drop(commits.failed.get_or_create(&[("kind", failure.as_str())]));
+        for kind in Failure::NAMES {
+            drop(commits.failed.get_or_create(&[("kind", kind)]));
         }
         commits
     }
@@ -188,7 +188,12 @@ impl Collector for Levels {
         let (waiting, waiting_max) = self.ingest.queue();
         gauge("queue_length", "Batches and reports that wait for the writer", None, waiting as u64)?;
         gauge("queue_length_max", "As many may wait", None, waiting_max as u64)?;
-        gauge("writer_healthy", "1 if the last transaction was committed", None, self.ingest.is_healthy().into())?;
+        gauge(
+            "writer_healthy",
+            "1 unless a transaction has failed since rows were last stored",
+            None,
+            self.ingest.is_healthy().into(),
+        )?;
         let help = "Rows that the indexes of topics and of time have not taken up yet, by ids";
         gauge("unindexed_rows", help, None, self.ingest.unindexed())?;
         let help = "Rows that no readings have been derived from yet, by ids";

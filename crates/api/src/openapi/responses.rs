@@ -24,7 +24,7 @@ use crate::limits::OutOfMemory;
 use crate::live::JoinError;
 use crate::query::{BadParameter, BadQuery, NOT_BEFORE};
 use crate::router::{HEADERS_MAX, URI_BYTES_MAX};
-use crate::store::{Denial, Failure};
+use crate::store::{Denial, Failure, FilePart, Misplaced};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -148,6 +148,8 @@ impl IntoResponses for NotNow {
     }
 }
 
+const MISPLACED: Misplaced = Misplaced { part: FilePart::Database, is_gone: false };
+
 /// The writer takes nothing now.
 pub(crate) struct NotStored;
 
@@ -157,6 +159,8 @@ impl IntoResponses for NotStored {
             ("Too much waits to be stored", IngestError::QueueFull.into()),
             ("Too many bytes are on their way", OutOfMemory.into()),
             ("The disk fails", Failure::Disk.into()),
+            ("A file of the database was moved away", Failure::Misplaced(MISPLACED).into()),
+            ("A trigger or a changed table keeps rows out", Failure::Refused.into()),
             ("The API ends", IngestError::Closed.into()),
             ("The disk is full", Failure::Full.into()),
         ])

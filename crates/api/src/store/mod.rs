@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use ledger::{Kept, Place, ProducerPage, Report, Totals};
 pub(crate) use selection::{Filter, LARGE_VALUE_BYTES, LargeValue, Order, Page, Selection, Span};
 pub(crate) use sender::{Denial, Sender};
-pub(crate) use sqlite::{CarriedTo, Checkpointer, Reader, STEP_ROWS, Writer, back_up, inspect};
+pub(crate) use sqlite::{CarriedTo, Checkpointer, OpenFiles, Reader, STEP_ROWS, Writer, back_up, inspect};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]
@@ -93,6 +93,13 @@ pub(crate) enum Outcome {
     KeyReused,
     /// It is no batch that this sender may send as this producer; nothing was stored.
     Denied(Denial),
+}
+
+impl Outcome {
+    /// Whether rows came of it.
+    pub(crate) fn has_rows(&self) -> bool {
+        matches!(self, Self::Stored { inserted, .. } if *inserted > 0)
+    }
 }
 
 /// How far the indexes that follow the rows have come. Reading is exact whatever they have not taken up.
@@ -183,6 +190,12 @@ pub(crate) enum StoreError {
     /// The disk or the file fails.
     #[error("the database cannot be read or written")]
     Disk(#[source] sqlx::Error),
+    /// A file of the database was moved, replaced or removed while it was open.
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
+    Misplaced(Misplaced),
+    /// A trigger, a constraint or a changed table keeps rows from being stored.
+    #[error("the database refuses rows: a trigger, a constraint or a changed table")]
+    Refused(#[source] sqlx::Error),
     /// A read took longer than it may.
     #[error("the read took too long")]
     Slow,
@@ -194,22 +207,76 @@ pub(crate) enum StoreError {
     Unexpected(#[source] sqlx::Error),
 }
 
+/// A file of the database that is not at its path any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Misplaced {
+    pub(crate) part: FilePart,
+    /// None is there; else another one.
+    pub(crate) is_gone: bool,
+}
+
+impl Misplaced {
+    /// What its operator can do.
+    pub(crate) fn remedy(self) -> &'static str {
+        match (self.part, self.is_gone) {
+            (FilePart::Database, true) => {
+                "put the file back, and the API goes on by itself; or put a backup there and restart the API"
+            }
+            (FilePart::Database, false) => {
+                "put the former file back, and the API goes on by itself; or restart the API to use the file that is there"
+            }
+            (FilePart::Log | FilePart::LogIndex, _) => {
+                "restart the API; these files belong to the database as long as a program has it open"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let part = match self.part {
+            FilePart::Database => "the database file",
+            FilePart::Log => "the database's write-ahead log (-wal)",
+            FilePart::LogIndex => "the index of the database's write-ahead log (-shm)",
+        };
+        let what = if self.is_gone { "removed or renamed" } else { "replaced by another file" };
+        write!(f, "{part} was {what} while the API had it open")
+    }
+}
+
+/// Which file of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilePart {
+    Database,
+    /// `-wal`.
+    Log,
+    /// `-shm`, which all programs that have it open share as memory.
+    LogIndex,
+}
+
 /// [`StoreError`] without its cause, which is logged once though every request of a failed transaction is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Full,
     Busy,
     Disk,
+    Misplaced(Misplaced),
+    Refused,
     Unexpected,
 }
 
 impl Failure {
+    /// The names that metrics have for them.
+    pub(crate) const NAMES: [&'static str; 6] = ["full", "busy", "disk", "misplaced", "refused", "unexpected"];
+
     /// The name that metrics have for it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Busy => "busy",
             Self::Disk => "disk",
+            Self::Misplaced(_) => "misplaced",
+            Self::Refused => "refused",
             Self::Unexpected => "unexpected",
         }
     }
@@ -221,6 +288,8 @@ impl StoreError {
             Self::Full(_) => Failure::Full,
             Self::Busy(_) | Self::Slow | Self::Changed => Failure::Busy,
             Self::Disk(_) => Failure::Disk,
+            Self::Misplaced(misplaced) => Failure::Misplaced(*misplaced),
+            Self::Refused(_) => Failure::Refused,
             Self::Unexpected(_) => Failure::Unexpected,
         }
     }
@@ -243,12 +312,25 @@ pub(crate) enum OpenError {
     Locked(PathBuf),
     #[error("{} is not an SQLite database, or is damaged", .0.display())]
     NotADatabase(PathBuf),
+    #[error(
+        "{log} belongs to another database than {path}, which has taken that one's place, and would damage it: to use the \
+         database that is there now, remove {log} and the -shm beside it; to go on with the former one, put it back",
+        log = log.display(), path = path.display()
+    )]
+    StrayLog { path: PathBuf, log: PathBuf },
     #[error("{path} was last used by a newer version of ponte-api (migration {version}); start that version", path = path.display())]
     Newer { path: PathBuf, version: i64 },
     #[error("the table dados in {path} cannot be taken over: {problem}", path = path.display())]
     Foreign { path: PathBuf, problem: String },
-    #[error("cannot write {path}: {source}", path = path.display())]
-    Unwritable { path: PathBuf, source: sqlx::Error },
+    #[error("{why} (SQLite: {source})")]
+    Unwritable { why: String, source: sqlx::Error },
+    #[error("cannot read or write {path}, the disk may be failing: {source}", path = path.display())]
+    Disk { path: PathBuf, source: sqlx::Error },
+    #[error(
+        "{path} refuses rows, because of a trigger, a constraint or a changed table that is not the API's: {source}",
+        path = path.display()
+    )]
+    Refuses { path: PathBuf, source: sqlx::Error },
     #[error("cannot prepare {path}: {source}", path = path.display())]
     Migration { path: PathBuf, source: sqlx::migrate::MigrateError },
 }
@@ -260,10 +342,13 @@ impl From<OpenError> for Fatal {
                 return Self::setting("DATABASE_URL", error);
             }
             OpenError::Path { .. } | OpenError::Unwritable { .. } => Exit::CantCreate,
+            OpenError::Disk { .. } => Exit::Io,
             OpenError::InUse(_) | OpenError::Locked(_) => Exit::Locked,
             OpenError::NotADatabase(_)
+            | OpenError::StrayLog { .. }
             | OpenError::Newer { .. }
             | OpenError::Foreign { .. }
+            | OpenError::Refuses { .. }
             | OpenError::Migration { .. } => Exit::Data,
         };
         Self::new(exit, error)
@@ -281,9 +366,7 @@ pub(crate) struct Location {
 impl Location {
     /// Where it lies, with its log.
     pub(crate) fn directory(&self) -> PathBuf {
-        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        parent.map_or_else(|| PathBuf::from("."), PathBuf::from)
+        sqlite::directory(&self.path)
     }
 
     /// The files that belong to it, whether they are there or not.

@@ -14,8 +14,9 @@
 //! - [`retention`]: what is too old goes
 //! - [`mod@unsynced`]: transactions of what can be made anew; [`text`]: several statements in one round trip
 //! - [`producers`]: the ledger
-//! - [`room`]: whether the disk has any
+//! - [`probe`]: whether a write would be taken; [`room`]: whether the disk has any
 //! - [`backup`]: a copy of all of it
+//! - [`open_files`]: whether they are still at their paths
 //! - [`adopt`]: a database that the seed's script made becomes ours
 //! - [`lock`]: one API a database
 //! - [`mod@inspect`]: what `check` sees of it
@@ -33,6 +34,8 @@ mod key;
 mod lengthen;
 mod lock;
 mod merge;
+mod open_files;
+mod probe;
 mod producers;
 mod projection;
 mod read;
@@ -52,8 +55,10 @@ mod write;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use service::doctor::access;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -64,6 +69,7 @@ pub(crate) use self::checkpoint::Checkpointer;
 pub(crate) use self::follow::STEP_ROWS;
 pub(crate) use self::inspect::inspect;
 use self::lock::OwnerLock;
+pub(crate) use self::open_files::OpenFiles;
 pub(crate) use self::read::Reader;
 pub(crate) use self::rebuild::CarriedTo;
 pub(crate) use self::write::Writer;
@@ -99,6 +105,7 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
         return Err(OpenError::Path { path, source: ErrorKind::IsADirectory.into() });
     }
     let lock = OwnerLock::acquire(&path)?;
+    check_log(&path)?;
     if std::fs::metadata(&path).map_or(true, |metadata| metadata.len() == 0) {
         make(&options).await.map_err(|error| open_error(&path, error))?;
     }
@@ -116,8 +123,44 @@ pub(super) async fn open(Location { path, options }: Location, readers: u32) -> 
     let mut conn = write.connect().await.map_err(|error| open_error(&path, error))?;
     adopt::adopt(&mut conn).await.map_err(|error| adopt_error(&path, error))?;
     adopt::migrate(&mut conn).await.map_err(|error| migrate_error(&path, error))?;
-    let reader = Reader::open(options, readers).await.map_err(|error| open_error(&path, error))?;
-    Ok((Writer::new(write, conn, lock), reader))
+    let files = Arc::new(OpenFiles::note(&path));
+    let noted = lock.note(&files.record());
+    if let Err(source) = noted
+        && !is_full(&source)
+    {
+        return Err(OpenError::Path { path: beside(&path, ".lock"), source });
+    }
+    let reader = Reader::open(options, readers, files.clone()).await.map_err(|error| open_error(&path, error))?;
+    // From now on a database that is not there was removed.
+    let mut writer = Writer::new(write.create_if_missing(false), conn, files, lock);
+    check_writable(&path, &mut writer).await?;
+    Ok((writer, reader))
+}
+
+/// Before SQLite sees both.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    match open_files::stray_log(path, &OwnerLock::noted(path)) {
+        Some(log) => Err(OpenError::StrayLog { path: path.to_owned(), log }),
+        None => Ok(()),
+    }
+}
+
+/// A database that takes no rows is not served: SQLite opens a file that it must not write to read it, and every request
+/// would be refused. What passes by itself, a full disk and a lock, is waited for.
+async fn check_writable(path: &Path, writer: &mut Writer) -> Result<(), OpenError> {
+    if let Err(source) = room::make_and_remove(path)
+        && !is_full(&source)
+    {
+        return Err(OpenError::Path { path: beside(path, room::PROBE), source });
+    }
+    match writer.probe().await {
+        Ok(()) | Err(StoreError::Full(_) | StoreError::Busy(_) | StoreError::Slow) => Ok(()),
+        Err(StoreError::Disk(source) | StoreError::Unexpected(source)) => Err(open_error(path, source)),
+        Err(StoreError::Refused(source)) => Err(OpenError::Refuses { path: path.to_owned(), source }),
+        Err(StoreError::Misplaced(_)) => {
+            Err(OpenError::Path { path: path.to_owned(), source: ErrorKind::NotFound.into() })
+        }
+    }
 }
 
 /// A new file can give space back: that is settled by its first page, and journal mode makes it.
@@ -139,12 +182,20 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// Where it lies, with its log.
+pub(super) fn directory(path: &Path) -> PathBuf {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
 pub(super) fn is_owned(Location { path, .. }: &Location) -> bool {
     OwnerLock::is_held(path)
 }
 
 /// SQLite's primary result codes, of which sqlx shows the extended ones.
 mod code {
+    pub(super) const ERROR: i32 = 1;
     pub(super) const PERM: i32 = 3;
     pub(super) const BUSY: i32 = 5;
     pub(super) const LOCKED: i32 = 6;
@@ -154,6 +205,7 @@ mod code {
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const CANTOPEN: i32 = 14;
+    pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
 }
 
@@ -162,13 +214,15 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
     Some(extended & 0xff)
 }
 
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// What an error means to whoever reads or writes.
 fn store_error(error: sqlx::Error) -> StoreError {
     match (primary_code(&error), &error) {
         (Some(code::FULL), _) => StoreError::Full(error),
-        (_, sqlx::Error::Io(io)) if matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            StoreError::Full(error)
-        }
+        (_, sqlx::Error::Io(io)) if is_full(io) => StoreError::Full(error),
         (Some(code::BUSY | code::LOCKED), _) | (_, sqlx::Error::PoolTimedOut) => StoreError::Busy(error),
         (Some(code::PERM | code::READONLY | code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB), _)
         | (_, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed) => StoreError::Disk(error),
@@ -176,13 +230,37 @@ fn store_error(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// What an error means to whoever stores rows: those that other errors leave open are of somebody's trigger or change of
+/// the tables.
+fn write_error(error: StoreError) -> StoreError {
+    let StoreError::Unexpected(cause) = error else { return error };
+    let is_changed = |message: &str| {
+        ["no such table", "no such column", "has no column"].iter().any(|words| message.contains(words))
+    };
+    let is_refused = match (primary_code(&cause), &cause) {
+        (Some(code::CONSTRAINT), _) | (None, sqlx::Error::Protocol(_)) => true,
+        (Some(code::ERROR), sqlx::Error::Database(database)) => is_changed(database.message()),
+        _ => false,
+    };
+    if is_refused { StoreError::Refused(cause) } else { StoreError::Unexpected(cause) }
+}
+
 /// What an error means to whoever starts the program.
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
-    let path = path.to_owned();
-    match primary_code(&error) {
-        Some(code::BUSY | code::LOCKED) => OpenError::Locked(path),
-        Some(code::NOTADB | code::CORRUPT) => OpenError::NotADatabase(path),
-        _ => OpenError::Unwritable { path, source: error },
+    let code = primary_code(&error);
+    match code {
+        Some(code::BUSY | code::LOCKED) => return OpenError::Locked(path.to_owned()),
+        Some(code::NOTADB | code::CORRUPT) => return OpenError::NotADatabase(path.to_owned()),
+        _ => {}
+    }
+    let files = files(path);
+    let in_the_way = files.iter().find(|file| file.is_dir());
+    let in_the_way = in_the_way.map(|file| format!("{} is a directory, and a file belongs there", file.display()));
+    let unwritable = || files.iter().chain([&directory(path)]).find_map(|file| access::refusal(file));
+    match in_the_way.or_else(unwritable) {
+        Some(why) => OpenError::Unwritable { why, source: error },
+        None if code == Some(code::IOERR) => OpenError::Disk { path: path.to_owned(), source: error },
+        None => OpenError::Unwritable { why: format!("cannot write {}", path.display()), source: error },
     }
 }
 

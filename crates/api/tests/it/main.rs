@@ -19,6 +19,7 @@ mod live;
 #[cfg(target_os = "linux")] // it reads a process's memory from /proc
 mod memory;
 mod metrics;
+mod misplaced;
 mod openapi;
 mod page;
 mod post;
@@ -33,6 +34,7 @@ mod series;
 mod shutdown;
 mod startup;
 mod topics;
+mod triggers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! What the API finds when it starts: older databases are taken over, others are refused with one clear line.
 
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use dados::Dado;
 use ponte_api::config::Config;
@@ -9,6 +11,7 @@ use service::{Exit, Fatal};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
+use crate::program::{LOOK_INTERVAL, Running, isolated, skipped};
 use crate::{FORM, JSON, config, database, listener, spawn_app, spawn_with};
 
 /// The seed's own statement.
@@ -113,6 +116,71 @@ async fn a_place_that_cannot_be_written_is_named() {
         let database_url = format!("sqlite:{}", dir.path().join(path).display());
         let fatal = fails(Config { database_url, ..Config::default() }).await;
         assert_eq!(fatal.exit, Exit::CantCreate, "{path}: {fatal}");
+    }
+}
+
+/// How the program ends, and what it says; killed where it serves.
+async fn end_of(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let ended = async {
+        while child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    let _ = child.kill();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// A read-only mount over each of them, which stops root too: as a wrong owner does, or a disk that has gone read-only.
+#[tokio::test]
+async fn a_file_or_folder_that_cannot_be_written_ends_the_start_with_its_name() {
+    for file in ["dados.db", "dados.db-wal", "dados.db-shm", "dados.db.lock", "."] {
+        let dir = tempfile::tempdir().unwrap();
+        let api = Running::start(isolated(&dir, "true")).await;
+        let Some(api) = api else { return skipped("no mount namespace: nothing can be read-only for root") };
+        assert_eq!(api.post(FORM, "valor=1").send().await.unwrap().status(), 201);
+        // Killed: it leaves all of its files.
+        drop(api);
+        let mount = format!("mount --bind {file} {file} && mount -o remount,bind,ro {file} && cd \"$PWD\"");
+        let (code, said) = end_of(isolated(&dir, &mount)).await;
+        assert_eq!(code, Some(Exit::CantCreate as i32), "{file}: {said}");
+        let name = if file == "." { dir.path().file_name().unwrap().to_str().unwrap() } else { file };
+        assert!(said.contains(name) && said.trim_end().lines().count() == 1, "{file}: {said}");
+        // Nothing is lost, and once it can be written it goes on.
+        let api = Running::start(isolated(&dir, "true")).await.unwrap();
+        let rows: Vec<Dado> = api.get("/dados").send().await.unwrap().json().await.unwrap();
+        assert_eq!(rows.len(), 1, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_where_the_log_belongs_is_named() {
+    for ending in ["db-wal", "db-shm", "db.lock"] {
+        let dir = spawn_app().await.stop().await;
+        let path = database(dir.path()).with_extension(ending);
+        let _ = std::fs::remove_file(&path);
+        std::fs::create_dir_all(path.join("x")).unwrap();
+        let fatal = fails(config(dir.path())).await;
+        assert_eq!(fatal.exit, Exit::CantCreate, "{fatal}");
+        assert!(fatal.message.contains(path.to_str().unwrap()), "{fatal}");
+    }
+}
+
+/// Reading alone is no service: the program says why rows are refused, instead of answering errors.
+#[tokio::test]
+async fn a_database_that_refuses_rows_is_refused() {
+    for (sql, word) in [
+        ("create trigger t before insert on dados begin select raise(abort, 'stocktaking'); end", "stocktaking"),
+        ("create trigger t before insert on dados begin select raise(ignore); end", "raise(ignore)"),
+        ("drop table idempotencia", "idempotencia"),
+    ] {
+        let dir = spawn_app().await.stop().await;
+        execute(dir.path(), sql).await;
+        let fatal = fails(config(dir.path())).await;
+        assert_eq!(fatal.exit, Exit::Data, "{fatal}");
+        assert!(fatal.message.contains(word), "{fatal}");
     }
 }
 

@@ -19,6 +19,12 @@ pub fn unwritable(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
     files.iter().filter(|path| path.exists() && access(path.as_path(), Access::WRITE_OK).is_err())
 }
 
+/// Why a file or directory that is there cannot be written, in words; none where it can.
+pub fn refusal(path: &Path) -> Option<String> {
+    let error = io::Error::from(access(path, Access::WRITE_OK).err()?);
+    (error.kind() != ErrorKind::NotFound).then(|| failed("", path, &error).what)
+}
+
 /// What a write to `path` that failed means.
 pub fn failed(subject: &str, path: &Path, error: &io::Error) -> Finding {
     let place = path.display();

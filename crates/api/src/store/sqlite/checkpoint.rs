@@ -8,12 +8,14 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
 use super::lengthen::lengthen;
+use super::open_files::OpenFiles;
 use super::store_error;
 use super::write::Writer;
 use crate::store::{Log, StoreError};
@@ -21,6 +23,7 @@ use crate::store::{Log, StoreError};
 /// The connection that copies; it is opened when it is first needed, and anew after an error.
 pub(crate) struct Checkpointer {
     options: SqliteConnectOptions,
+    files: Arc<OpenFiles>,
     conn: Option<SqliteConnection>,
     /// The database's file. It is never closed: with any descriptor of a file, a process gives up all locks that it has on
     /// it (fcntl(2)), SQLite's among them.
@@ -28,12 +31,14 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, conn: None, file: None }
+    fn new(options: SqliteConnectOptions, files: Arc<OpenFiles>) -> Self {
+        Self { options, files, conn: None, file: None }
     }
 
     /// Copies what the log has and no reader is in the way of, durably. Who writes meanwhile does not wait.
     pub(crate) async fn checkpoint(&mut self) -> Result<Log, StoreError> {
+        // It would be opened by its path.
+        self.files.check()?;
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.options.connect().await.map_err(store_error)?,
@@ -54,6 +59,7 @@ impl Checkpointer {
 
     /// Gives the log's file this length, unless that is much of what room there is; gives how many bytes were missing.
     pub(crate) async fn lengthen(&self, bytes: u64, ended: &CancellationToken) -> io::Result<u64> {
+        self.files.check().map_err(io::Error::other)?;
         lengthen(self.options.get_filename(), bytes, ended).await
     }
 
@@ -69,7 +75,7 @@ impl Checkpointer {
 impl Writer {
     /// What copies the log beside this writer.
     pub(crate) fn checkpointer(&self) -> Checkpointer {
-        Checkpointer::new(self.options.clone())
+        Checkpointer::new(self.options.clone(), self.files())
     }
 
     /// Copies the rest of the log, so that it can start over.

@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use tracing::info;
 use uuid::Uuid;
 
+use super::insert::rows_left_out;
 use crate::store::{Denial, Sender};
 
 /// Producers that one token makes at most, and all senders together where access is anonymous: many times what a plant
@@ -59,12 +60,15 @@ pub(super) async fn claim(
     if !sender.owns(stored.token.as_deref()) {
         info!(producer = %uuid, from = stored.token, to = token.as_deref(), "the producer belongs to another token now");
     }
-    sqlx::query("update produtores set token = ?, visto_em = ? where id = ?")
+    let updated = sqlx::query("update produtores set token = ?, visto_em = ? where id = ?")
         .bind(token.as_deref())
         .bind(now.to_sql())
         .bind(stored.id)
         .execute(conn)
         .await?;
+    if updated.rows_affected() != 1 {
+        return Err(rows_left_out());
+    }
     Ok(Ok(Claimed { id: stored.id, last_sequence: stored.ultima_sequencia, token }))
 }
 
@@ -80,6 +84,6 @@ async fn make(
     }
     let sql = "insert into produtores (uuid, token, criado_em, visto_em) values (?1, ?2, ?3, ?3) returning id";
     let insert = sqlx::query_scalar(sql).bind(uuid.to_string()).bind(token.as_deref()).bind(now.to_sql());
-    let id = insert.fetch_one(conn).await?;
+    let id = insert.fetch_optional(conn).await?.ok_or_else(rows_left_out)?;
     Ok(Ok(Claimed { id, last_sequence: 0, token }))
 }

@@ -9,7 +9,7 @@ use dados::Timestamp;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::adopt::MIGRATOR;
-use super::{beside, code, open_error, primary_code};
+use super::{beside, check_log, code, open_error, primary_code};
 use crate::store::inspection::{Inspection, Rows, Soundness, per_day};
 use crate::store::{Location, OpenError};
 
@@ -27,6 +27,7 @@ pub(crate) async fn inspect(location: &Location) -> Result<Option<Inspection>, O
     if std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0) {
         return Ok(None);
     }
+    check_log(path)?;
     let is_wal = is_wal(path).map_err(|source| OpenError::Path { path: path.clone(), source })?;
     let log = beside(path, "-wal");
     // Where there is no log, nobody has it open: without this, reading would make one, and leave it behind.

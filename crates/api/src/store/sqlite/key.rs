@@ -3,7 +3,7 @@
 use dados::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::insert::{Within, insert};
+use super::insert::{Within, insert, rows_left_out};
 use crate::store::{Batch, Key, Outcome, Row};
 
 /// How long a key is remembered at least.
@@ -44,7 +44,7 @@ pub(super) async fn store(
     }
     let rows: Vec<&Row> = batch.rows.iter().collect();
     let first_id = insert(&mut *conn, &rows, None, Within::Open).await?;
-    sqlx::query(
+    let kept = sqlx::query(
         "insert or replace into idempotencia (token, rota, chave, impressao, primeiro_id, inseridos, criado_em)
          values (?, ?, ?, ?, ?, ?, ?)",
     )
@@ -57,5 +57,8 @@ pub(super) async fn store(
     .bind(now.to_sql())
     .execute(conn)
     .await?;
+    if kept.rows_affected() != 1 {
+        return Err(rows_left_out());
+    }
     Ok(Outcome::Stored { first_id, inserted: rows.len() as u64, duplicates: 0 })
 }

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::claim::claim;
+use super::insert::rows_left_out;
 use super::read::{Reader, bounded};
 use crate::store::{Denial, Kept, Place, ProducerPage, Report, Sender, StoreError, Totals};
 
@@ -34,9 +35,9 @@ pub(super) async fn report(
         .bind(report.quarantined)
         .bind(report.damaged)
         .bind(producer.id)
-        .fetch_one(conn)
+        .fetch_optional(conn)
         .await?;
-    kept(&row).map(Ok)
+    kept(&row.ok_or_else(rows_left_out)?).map(Ok)
 }
 
 impl Reader {

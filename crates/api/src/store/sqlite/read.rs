@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::Semaphore;
 
+use super::open_files::OpenFiles;
 use super::{beside, selection, store_error};
 use crate::store::{LARGE_VALUE_BYTES, LargeValue, Page, Selection, StoreError};
 
@@ -57,7 +58,11 @@ impl Files {
 }
 
 impl Reader {
-    pub(super) async fn open(options: SqliteConnectOptions, connections_max: u32) -> Result<Self, sqlx::Error> {
+    pub(super) async fn open(
+        options: SqliteConnectOptions,
+        connections_max: u32,
+        open_files: Arc<OpenFiles>,
+    ) -> Result<Self, sqlx::Error> {
         let files = Arc::new(Files::new(options.get_filename()));
         // At least one connection stays open for the process's life: the last one to close would delete the log and
         // the shared memory, which a Metabase with a read-only mount cannot do without.
@@ -67,6 +72,15 @@ impl Reader {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_connect(move |conn, _| {
+                let files = open_files.clone();
+                Box::pin(async move {
+                    // It opens the log only when it reads.
+                    sqlx::query("select 1 from sqlite_master limit 1").fetch_optional(conn).await?;
+                    // A new connection to another file would answer beside those to the former one.
+                    files.check().map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))
+                })
+            })
             .connect_with(options.read_only(true).row_buffer_size(ROWS_AHEAD))
             .await?;
         Ok(Self { pool, files, pieces: Arc::new(Semaphore::new(PIECES_AT_ONCE)) })

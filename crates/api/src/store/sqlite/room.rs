@@ -10,9 +10,19 @@ use super::beside;
 /// page says nothing of a disk that is full.
 const ROOM_BYTES: usize = 1 << 20;
 
+/// The end of the name of a file that is soon gone.
+pub(super) const PROBE: &str = ".probe";
+
+/// Fails if no file can be made beside the database.
+pub(super) fn make_and_remove(database: &Path) -> io::Result<()> {
+    let path = beside(database, PROBE);
+    File::create(&path)?;
+    fs::remove_file(path)
+}
+
 /// Fails if a file of [`ROOM_BYTES`] does not fit beside the database.
 pub(super) async fn check_room(database: &Path) -> io::Result<()> {
-    let path = beside(database, ".probe");
+    let path = beside(database, PROBE);
     tokio::task::spawn_blocking(move || take_and_give_back(&path)).await?
 }
 

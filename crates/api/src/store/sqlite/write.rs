@@ -1,5 +1,7 @@
 //! The one connection that writes: batches in a transaction, each told from its own repetition, and reports.
 
+use std::sync::Arc;
+
 use dados::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
@@ -7,9 +9,9 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use super::insert::{Within, insert};
 use super::key;
 use super::lock::OwnerLock;
-use super::room::check_room;
+use super::open_files::OpenFiles;
 use super::sequence::{self, Known, Sequenced};
-use super::{producers, store_error};
+use super::{producers, store_error, write_error};
 use crate::store::{Batch, Denial, Kept, Origin, Outcome, Report, Row, Sender, StoreError};
 
 /// The one connection that writes. After a failed transaction it is closed and opened again, since nobody can say
@@ -18,6 +20,9 @@ pub(crate) struct Writer {
     pub(super) options: SqliteConnectOptions,
     /// Away while it is at work, so that work that is given up half-way ends the connection too, which rolls back.
     session: Option<Session>,
+    files: Arc<OpenFiles>,
+    /// Whether one of them was not at its path at the last look.
+    is_misplaced: bool,
     _lock: OwnerLock,
 }
 
@@ -28,15 +33,26 @@ pub(super) struct Session {
 }
 
 impl Writer {
-    pub(super) fn new(options: SqliteConnectOptions, conn: SqliteConnection, lock: OwnerLock) -> Self {
-        Self { options, session: Some(Session { conn, known: Known::default() }), _lock: lock }
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        conn: SqliteConnection,
+        files: Arc<OpenFiles>,
+        lock: OwnerLock,
+    ) -> Self {
+        let session = Some(Session { conn, known: Known::default() });
+        Self { options, session, files, is_misplaced: false, _lock: lock }
+    }
+
+    /// The files that it has open.
+    pub(crate) fn files(&self) -> Arc<OpenFiles> {
+        self.files.clone()
     }
 
     /// Stores all batches in one transaction, durable on return; on an error nothing of it is stored.
     pub(crate) async fn write(&mut self, batches: &[&Batch], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
         let mut session = self.take().await?;
         let result = session.write(batches, now).await;
-        self.settle(session, result).await
+        self.settle(session, result).await.map_err(write_error)
     }
 
     /// Takes all reports in one transaction, durable on return; gives what is kept of each producer then, or why its
@@ -48,15 +64,7 @@ impl Writer {
     ) -> Result<Vec<Result<Kept, Denial>>, StoreError> {
         let mut session = self.take().await?;
         let result = session.report(reports, now).await;
-        self.settle(session, result).await
-    }
-
-    /// Commits a page of its own, to see whether the disk takes writes, and whether it has room for more.
-    pub(crate) async fn probe(&mut self) -> Result<(), StoreError> {
-        check_room(self.options.get_filename()).await.map_err(|error| store_error(error.into()))?;
-        let mut session = self.take().await?;
-        let result = session.probe().await;
-        self.settle(session, result).await
+        self.settle(session, result).await.map_err(write_error)
     }
 
     /// Moves the log into the database and closes it.
@@ -75,7 +83,9 @@ impl Writer {
         Ok(&mut self.session.insert(session).conn)
     }
 
+    /// The connection, if the files that it has open are at their paths.
     pub(super) async fn take(&mut self) -> Result<Session, StoreError> {
+        self.look_at_files().await?;
         match self.session.take() {
             Some(session) => Ok(session),
             None => {
@@ -85,6 +95,8 @@ impl Writer {
         }
     }
 
+    /// Gives the connection back. What was committed while a file was taken away is not done: nobody may be told that it is
+    /// stored, since the next start would not find it.
     pub(super) async fn settle<T>(
         &mut self,
         session: Session,
@@ -93,6 +105,7 @@ impl Writer {
         match result {
             Ok(value) => {
                 self.session = Some(session);
+                self.look_at_files().await?;
                 Ok(value)
             }
             Err(error) => {
@@ -100,6 +113,24 @@ impl Writer {
                 let _ = session.conn.close().await;
                 Err(store_error(error))
             }
+        }
+    }
+
+    async fn look_at_files(&mut self) -> Result<(), StoreError> {
+        let looked = self.files.check();
+        let was_misplaced = std::mem::replace(&mut self.is_misplaced, looked.is_err());
+        if looked.is_err() && !was_misplaced {
+            self.empty_log().await;
+        }
+        looked
+    }
+
+    /// Moves what the log has into the file of the database, wherever that is now: so that file is whole, a log that was
+    /// removed takes nothing along, and one that stayed does not end up in the file that has taken the place. What cannot
+    /// be moved stays where it was.
+    async fn empty_log(&mut self) {
+        if let Some(Session { conn, .. }) = &mut self.session {
+            let _ = sqlx::query("pragma wal_checkpoint(truncate)").execute(conn).await;
         }
     }
 }
@@ -111,17 +142,7 @@ impl Session {
         }
         let Self { conn, known } = self;
         let mut tx = conn.begin_with("begin immediate").await?;
-        let mut outcomes = Vec::with_capacity(batches.len());
-        for run in batches.chunk_by(|a, b| is_unmarked(a) && is_unmarked(b)) {
-            match &run[0].origin {
-                Origin::Unmarked => outcomes.extend(store_unmarked(&mut tx, run, Within::Open).await?),
-                Origin::Producer { uuid, first_sequence, sender } => {
-                    let sent = Sequenced { batch: run[0], uuid: *uuid, first_sequence: *first_sequence, sender };
-                    outcomes.push(sequence::store(&mut tx, known, sent, now).await?);
-                }
-                Origin::Key(key) => outcomes.push(key::store(&mut tx, (run[0], key), now).await?),
-            }
-        }
+        let outcomes = store_all(&mut tx, known, batches, now).await?;
         tx.commit().await?;
         Ok(outcomes)
     }
@@ -158,13 +179,27 @@ impl Session {
         tx.commit().await?;
         Ok(kept)
     }
+}
 
-    async fn probe(&mut self) -> Result<(), sqlx::Error> {
-        let mut tx = self.conn.begin_with("begin immediate").await?;
-        // The one write that leaves no trace in a table: the first page again, with the value it has by default.
-        sqlx::query("pragma user_version = 0").execute(&mut *tx).await?;
-        tx.commit().await
+/// Stores all batches inside the open transaction.
+pub(super) async fn store_all(
+    tx: &mut SqliteConnection,
+    known: &mut Known,
+    batches: &[&Batch],
+    now: Timestamp,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut outcomes = Vec::with_capacity(batches.len());
+    for run in batches.chunk_by(|a, b| is_unmarked(a) && is_unmarked(b)) {
+        match &run[0].origin {
+            Origin::Unmarked => outcomes.extend(store_unmarked(tx, run, Within::Open).await?),
+            Origin::Producer { uuid, first_sequence, sender } => {
+                let sent = Sequenced { batch: run[0], uuid: *uuid, first_sequence: *first_sequence, sender };
+                outcomes.push(sequence::store(tx, known, sent, now).await?);
+            }
+            Origin::Key(key) => outcomes.push(key::store(tx, (run[0], key), now).await?),
+        }
     }
+    Ok(outcomes)
 }
 
 fn is_unmarked(batch: &Batch) -> bool {

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{StoreError, Writer, connect};
+use crate::store::{Reader, StoreError, Writer, connect};
 
 const FULL: i64 = 2;
 
@@ -52,10 +52,11 @@ fn step(from: i64, fields: usize) -> Step {
     }
 }
 
-async fn open() -> (TempDir, Writer) {
+/// The reader keeps the log where it is when the writer opens its connection anew.
+async fn open() -> ((TempDir, Reader), Writer) {
     let dir = tempfile::tempdir().unwrap();
-    let (writer, _) = connect(&format!("sqlite:{}/dados.db", dir.path().display()), 1).await.unwrap();
-    (dir, writer)
+    let (writer, reader) = connect(&format!("sqlite:{}/dados.db", dir.path().display()), 1).await.unwrap();
+    ((dir, reader), writer)
 }
 
 async fn number(writer: &mut Writer, sql: &'static str) -> i64 {

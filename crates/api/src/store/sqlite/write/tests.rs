@@ -176,7 +176,7 @@ async fn after_an_error_the_writer_works_again_and_nothing_was_stored() {
             let before = counts(&reader).await;
             refusal.set_up(&mut writer).await;
             let result = write(&mut writer, group).await;
-            assert!(matches!(result, Err(StoreError::Unexpected(_))), "{refusal:?}, group {at}: {result:?}");
+            assert!(matches!(result, Err(StoreError::Refused(_))), "{refusal:?}, group {at}: {result:?}");
             assert_eq!(counts(&reader).await, before, "{refusal:?}, group {at}");
             writer.probe().await.unwrap();
 
