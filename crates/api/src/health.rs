@@ -30,6 +30,26 @@ pub(crate) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retencao: Option<RetentionState>,
+    /// Where the write-ahead log grows. It keeps no data from being taken as long as the disk has room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    wal: Option<HeldLog>,
+}
+
+/// A write-ahead log that a program's read keeps from starting over.
+#[derive(Serialize, ToSchema)]
+struct HeldLog {
+    bytes: u64,
+    /// What happens, and where more is said.
+    aviso: &'static str,
+}
+
+impl HeldLog {
+    fn new(bytes: u64) -> Option<Self> {
+        let aviso = "a program reads an old state of the database, and the write-ahead log (-wal) grows until that read ends; \
+                     ponte-api check names it";
+        (bytes > 0).then_some(Self { bytes, aviso })
+    }
 }
 
 /// Whether it runs
@@ -41,7 +61,7 @@ pub(crate) struct Health {
     responses((status = 200, description = "It does", body = Health, example = json!({"status": "ok"})))
 )]
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok", produtores: None, leituras: None, retencao: None })
+    Json(Health { status: "ok", produtores: None, leituras: None, retencao: None, wal: None })
 }
 
 /// Whether it takes data
@@ -63,5 +83,6 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, 
     app.ingest.ready().await?;
     let leituras = Some(app.projection.state());
     let (produtores, retencao) = (app.ledger.totals().await, app.retention.state());
-    Ok(Json(Health { status: "ready", produtores, leituras, retencao }))
+    let wal = HeldLog::new(app.ingest.held_log_bytes());
+    Ok(Json(Health { status: "ready", produtores, leituras, retencao, wal }))
 }

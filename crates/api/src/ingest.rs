@@ -5,7 +5,7 @@ pub(crate) mod fresh;
 pub(crate) mod group;
 mod health;
 mod indexing;
-mod log;
+pub(crate) mod log;
 mod pace;
 
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub(crate) struct Ingest {
     newest: watch::Receiver<i64>,
     fresh: Arc<Fresh>,
     files: Arc<OpenFiles>,
+    tidings: Arc<Tidings>,
 }
 
 /// What the writer tells of itself.
@@ -100,6 +101,11 @@ impl Ingest {
     /// Rows that the indexes of topics and of time have not taken up yet.
     pub(crate) fn unindexed(&self) -> u64 {
         self.state.unindexed.load(Ordering::Relaxed)
+    }
+
+    /// What the write-ahead log has, if that is much and somebody's read keeps it from starting over; else 0.
+    pub(crate) fn held_log_bytes(&self) -> u64 {
+        self.tidings.held_bytes()
     }
 
     /// The newest row's id, which changes once the row can be read.
@@ -153,7 +159,7 @@ pub(crate) fn start(
     let state = State { health: Health::default(), ledger_version: AtomicU64::new(0), unindexed: AtomicU64::new(0) };
     let (aside, work) = aside::queue();
     let (newest, newest_seen) = watch::channel(0);
-    let tidings = Arc::new(Tidings::default());
+    let tidings = Arc::new(Tidings::new(writer.files()));
     let ended = CancellationToken::new();
     let copying = log::copy(writer.checkpointer(), tidings.clone(), ended.clone());
     let (state, fresh, files) = (Arc::new(state), Arc::new(Fresh::default()), writer.files());
@@ -168,7 +174,7 @@ pub(crate) fn start(
         newest,
         fresh: fresh.clone(),
         backlog: Backlog::default(),
-        tidings,
+        tidings: tidings.clone(),
         failed_probe: None,
     };
     let writing = async move {
@@ -178,7 +184,7 @@ pub(crate) fn start(
             Err(error) => warn!(error = &error as &dyn std::error::Error, "database did not close cleanly"),
         }
     };
-    (Ingest { queue, aside, state, newest: newest_seen, fresh, files }, writing)
+    (Ingest { queue, aside, state, newest: newest_seen, fresh, files, tidings }, writing)
 }
 
 struct Task {

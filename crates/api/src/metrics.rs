@@ -214,6 +214,8 @@ impl Collector for Levels {
         let (database, log) = self.reader.file_bytes();
         gauge("database", "Size of the database's file", bytes, database)?;
         gauge("wal", "Size of its write-ahead log", bytes, log)?;
+        let help = "Write-ahead log that grows because a program reads an old state of the database; 0 below 128 MiB";
+        gauge("wal_held", help, bytes, self.ingest.held_log_bytes())?;
         if let Some(totals) = self.ledger.known() {
             gauge("producers", "Producers in the ledger", None, totals.total)?;
             gauge("missing_messages", "Messages that no ledger accounts for (faltando)", None, totals.faltando)?;

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod clock;
 pub mod disk;
+pub mod locks;
 pub mod mounts;
 pub mod words;
 

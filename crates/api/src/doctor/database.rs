@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use service::doctor::Finding;
+use service::doctor::locks::Holder;
 use service::doctor::mounts::{Kind, Mount};
 use service::doctor::words::{grouped, size, span};
 use service::{Exit, Fatal};
 
+use crate::ingest::log::HELD_BYTES;
 use crate::retention::APART_MAX;
 use crate::store::inspection::{Inspection, Soundness};
 
@@ -79,6 +81,30 @@ pub(super) fn inside(seen: &Inspection, now_ms: i64) -> Vec<Finding> {
     findings
 }
 
+/// A log that grows, and who is in its way.
+pub(super) fn held_log(bytes: u64, readers: &[Holder]) -> Option<Finding> {
+    if bytes < HELD_BYTES {
+        return None;
+    }
+    let length = size(bytes as f64);
+    let finding = |what: String| Finding::warn("write-ahead log", what);
+    if readers.is_empty() {
+        let what = format!(
+            "it has {length}: a long read of the database has kept it from starting over; no program that this one can see \
+             reads now"
+        );
+        return Some(
+            finding(what)
+                .note("if it goes on growing, a program in another container reads (Metabase?); else it shrinks with the next messages"),
+        );
+    }
+    let names = readers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = format!("it has {length} and cannot start over while the database is read; now reading: {names}");
+    Some(finding(what).note(
+        "end that program or its transaction: an open `begin` in sqlite3, a cursor that was not closed, a long query",
+    ))
+}
+
 fn soundness(soundness: &Soundness) -> Finding {
     let subject = "integrity";
     match soundness {
@@ -129,6 +155,7 @@ mod tests {
             version_newest: 6,
             soundness: Soundness::Sound,
             bytes: 1 << 20,
+            log_bytes: 0,
             rows: Some(Rows { count: 4_096, newest: None, per_day: None }),
         }
     }
@@ -159,6 +186,23 @@ mod tests {
             assert!(finding.what.contains(words), "{finding:?}");
         }
         assert!(inside(&Inspection { is_wal: false, ..seen() }, 0)[0].what.contains("serve switches it on"));
+    }
+
+    #[test]
+    fn a_long_log_is_told_with_its_readers() {
+        let reader = Holder { pid: 7, name: "sqlite3".to_owned() };
+        assert!(held_log(HELD_BYTES - 1, std::slice::from_ref(&reader)).is_none());
+        for (readers, words) in [
+            (
+                &[reader][..],
+                "has 128 MiB and cannot start over while the database is read; now reading: sqlite3 (pid 7)",
+            ),
+            (&[], "no program"),
+        ] {
+            let finding = held_log(HELD_BYTES, readers).unwrap();
+            assert_eq!((finding.level, finding.notes.len()), (Level::Warn, 1));
+            assert!(finding.what.contains(words), "{finding:?}");
+        }
     }
 
     #[test]

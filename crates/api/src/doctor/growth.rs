@@ -61,6 +61,7 @@ mod tests {
             version_newest: 1,
             soundness: Soundness::Sound,
             bytes: count * 256,
+            log_bytes: 0,
             rows: Some(Rows { count, newest: None, per_day }),
         }
     }

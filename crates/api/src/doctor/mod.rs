@@ -76,6 +76,8 @@ async fn of_database(config: &Config, location: &Location, now_ms: i64) -> Vec<F
     if let Some(path) = access::unwritable(&files).next() {
         return vec![unwritable(subject, path)];
     }
+    // Before this program reads it too.
+    let readers = store::log_readers(&path);
     let inspection = match store::inspect(location).await {
         Ok(inspection) => inspection,
         Err(error) => return vec![database::refused(subject, error.into())],
@@ -85,6 +87,7 @@ async fn of_database(config: &Config, location: &Location, now_ms: i64) -> Vec<F
     findings.push(disk::speed("disk of the database", syncs, GROUP_ROWS_MAX as u64));
     if let Some(inspection) = &inspection {
         findings.extend(database::inside(inspection, now_ms));
+        findings.extend(database::held_log(inspection.log_bytes, &readers));
     }
     if let Ok(room) = disk::room(&parent) {
         let keeps_all = config.ages().messages.is_none();

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::Task;
 use super::pace::Pace;
-use crate::store::{Checkpointer, Log, StoreError};
+use crate::store::{Checkpointer, Log, OpenFiles, StoreError};
 
 /// A copy takes what goes into the log in this time, about, within limits. The syncs of spool and commits wait behind those
 /// of a copy: a small one delays nobody for long, and many of them a second delay too many.
@@ -28,6 +28,11 @@ const LOG_BYTES_MAX: u64 = 34 << 20;
 const AGAIN_BYTES: u64 = 4 << 20;
 /// Once so much is written, the log's file gets the length that it will have: whoever stores little has a short one.
 const LENGTHEN_AFTER_BYTES: u64 = 1 << 20;
+/// A log that has so much is held up by somebody who reads an old state of the database: as a rule it starts over at
+/// [`LOG_BYTES_MAX`]. It grows until they end, which is said at this length and each time it has doubled.
+pub(crate) const HELD_BYTES: u64 = 128 << 20;
+/// How often it is looked whether it still is, while nobody writes.
+const HELD_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// SQLite's default; a database that was made with smaller pages has its log copied sooner than it need be.
 const PAGE_BYTES: u64 = 4096;
 /// What a transaction writes beside its rows, about: the last page of `dados`, that of its ids, and the ledger's.
@@ -50,6 +55,11 @@ pub(super) struct Tidings {
     /// A long log was copied, and the writer may copy the rest.
     is_rest_due: AtomicBool,
     is_failing: AtomicBool,
+    /// What the log has while somebody's read keeps it from being copied; else 0.
+    held_bytes: AtomicU64,
+    /// What it had when this was last said; else 0.
+    warned_bytes: AtomicU64,
+    files: Arc<OpenFiles>,
 }
 
 impl Default for Tidings {
@@ -64,11 +74,44 @@ impl Default for Tidings {
             copying: Mutex::new(()),
             is_rest_due: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            held_bytes: AtomicU64::new(0),
+            warned_bytes: AtomicU64::new(0),
+            files: Arc::default(),
         }
     }
 }
 
 impl Tidings {
+    pub(super) fn new(files: Arc<OpenFiles>) -> Self {
+        Self { files, ..Self::default() }
+    }
+
+    /// What the log has, if that is much and somebody's read keeps it from being copied; else 0.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes and logs whether the log is held up.
+    fn look_at_length(&self, Log { pages, copied }: Log) {
+        let bytes = pages * PAGE_BYTES;
+        let is_held = bytes >= HELD_BYTES && copied < pages;
+        self.held_bytes.store(if is_held { bytes } else { 0 }, Ordering::Relaxed);
+        let warned_bytes = self.warned_bytes.load(Ordering::Relaxed);
+        if bytes < HELD_BYTES {
+            if warned_bytes > 0 {
+                self.warned_bytes.store(0, Ordering::Relaxed);
+                info!("the write-ahead log has started over");
+            }
+        } else if is_held && bytes >= 2 * warned_bytes {
+            self.warned_bytes.store(bytes, Ordering::Relaxed);
+            let readers = self.files.log_readers();
+            let readers = readers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = "the write-ahead log grows: a program reads an old state of the database, and must end that read; \
+                           see ponte-api check";
+            warn!(bytes, readers, "{message}");
+        }
+    }
+
     /// No room for a longer log: once it is copied, it starts over in the room that it has.
     pub(super) fn no_room(&self) {
         self.had_bytes.store(LOG_BYTES_MAX, Ordering::Relaxed);
@@ -125,6 +168,7 @@ impl Tidings {
                     info!("the log is copied into the database again");
                 }
                 self.had_bytes.store(log.pages * PAGE_BYTES, Ordering::Relaxed);
+                self.look_at_length(log);
             }
             Err(error) => {
                 if !was_failing {
@@ -140,8 +184,10 @@ impl Tidings {
 pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, ended: CancellationToken) {
     let mut pace = Pace::new(COPY_EVERY, COPY_BYTES_MIN..=COPY_BYTES_MAX);
     loop {
+        let mut is_look = false;
         tokio::select! {
             () = tidings.due.notified() => {}
+            () = tokio::time::sleep(HELD_LOOK_EVERY), if tidings.held_bytes() > 0 => is_look = true,
             () = tidings.short.notified() => {
                 // It grows with its frames then, and commits are slower.
                 match checkpointer.lengthen(LOG_BYTES_MAX, &ended).await {
@@ -154,7 +200,7 @@ pub(super) async fn copy(mut checkpointer: Checkpointer, tidings: Arc<Tidings>, 
         }
         let _copying = tidings.copying.lock().await;
         // The writer may have copied it meanwhile, or be about to.
-        if tidings.is_due() {
+        if tidings.is_due() || is_look {
             let began = tidings.copying_begins();
             let result = checkpointer.checkpoint().await;
             tidings.copied_beside(began, result, pace.next(began));
@@ -250,6 +296,23 @@ mod tests {
         assert!(tidings.is_due());
         write(&tidings, LOG_BYTES_MAX - LONG_BYTES - COPY_BYTES_MIN);
         assert!(tidings.is_writers_turn() && !tidings.is_due());
+    }
+
+    #[test]
+    fn a_log_that_a_read_holds_up_is_noticed_until_it_is_copied() {
+        let (tidings, held_pages) = (Tidings::default(), HELD_BYTES / PAGE_BYTES);
+        let found = |pages, copied| {
+            tidings.copied(tidings.copying_begins(), Ok(Log { pages, copied }));
+            (tidings.held_bytes(), tidings.warned_bytes.load(Ordering::Relaxed))
+        };
+        assert_eq!(found(held_pages - 1, 0), (0, 0));
+        assert_eq!(found(held_pages, 5), (HELD_BYTES, HELD_BYTES));
+        // Said again when it has doubled.
+        assert_eq!(found(held_pages + 9, 5), (HELD_BYTES + 9 * PAGE_BYTES, HELD_BYTES));
+        assert_eq!(found(2 * held_pages, 5), (2 * HELD_BYTES, 2 * HELD_BYTES));
+        // The read has ended, and the next commit starts the log over.
+        assert_eq!(found(2 * held_pages, 2 * held_pages), (0, 2 * HELD_BYTES));
+        assert_eq!(found(3, 0), (0, 0));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Inspection {
     pub(crate) soundness: Soundness,
     /// With the log.
     pub(crate) bytes: u64,
+    /// The log alone.
+    pub(crate) log_bytes: u64,
     pub(crate) rows: Option<Rows>,
 }
 

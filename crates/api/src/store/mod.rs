@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use ledger::{Kept, Place, ProducerPage, Report, Totals};
 pub(crate) use selection::{Filter, LARGE_VALUE_BYTES, LargeValue, Order, Page, Selection, Span};
 pub(crate) use sender::{Denial, Sender};
-pub(crate) use sqlite::{CarriedTo, Checkpointer, OpenFiles, Reader, STEP_ROWS, Writer, back_up, inspect};
+pub(crate) use sqlite::{CarriedTo, Checkpointer, OpenFiles, Reader, STEP_ROWS, Writer, back_up, inspect, log_readers};
 
 /// One message, valid and with its time, ready to be stored. Texts that rows have in common are shared.
 #[derive(Clone, Debug)]

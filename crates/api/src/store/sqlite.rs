@@ -69,7 +69,7 @@ pub(crate) use self::checkpoint::Checkpointer;
 pub(crate) use self::follow::STEP_ROWS;
 pub(crate) use self::inspect::inspect;
 use self::lock::OwnerLock;
-pub(crate) use self::open_files::OpenFiles;
+pub(crate) use self::open_files::{OpenFiles, log_readers};
 pub(crate) use self::read::Reader;
 pub(crate) use self::rebuild::CarriedTo;
 pub(crate) use self::write::Writer;
@@ -154,7 +154,7 @@ async fn check_writable(path: &Path, writer: &mut Writer) -> Result<(), OpenErro
         return Err(OpenError::Path { path: beside(path, room::PROBE), source });
     }
     match writer.probe().await {
-        Ok(()) | Err(StoreError::Full(_) | StoreError::Busy(_) | StoreError::Slow) => Ok(()),
+        Ok(()) | Err(StoreError::Full(_) | StoreError::Busy(_) | StoreError::Slow | StoreError::Changed) => Ok(()),
         Err(StoreError::Disk(source) | StoreError::Unexpected(source)) => Err(open_error(path, source)),
         Err(StoreError::Refused(source)) => Err(OpenError::Refuses { path: path.to_owned(), source }),
         Err(StoreError::Misplaced(_)) => {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use dados::Dado;
 use reqwest::Response;
-
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tempfile::TempDir;
 
-use crate::program::{PROGRAM, Running, command, isolated, set_limit, skipped};
+use crate::program::{LOOK_INTERVAL, PROGRAM, Running, command, isolated, set_limit, skipped};
 use crate::{App, FORM, database, problem, spawn_app};
 
 async fn post(api: &Running, bytes: usize) -> Response {
@@ -156,4 +157,66 @@ async fn a_long_read_holds_the_log_up_and_when_it_ends_the_log_starts_over() {
     let dir = app.stop().await;
     let log = database(dir.path()).with_extension("db-wal");
     assert!(!log.exists() || fs::metadata(log).unwrap().len() == 0);
+}
+
+/// Values that make the log longer than what is said nothing of: 128 MiB.
+const HELD_VALUES: usize = 140;
+
+async fn post_values(api: &Running, values: usize) {
+    for _ in 0..values {
+        assert_eq!(post(api, VALUE_BYTES).await.status(), 201);
+    }
+}
+
+/// What `/readyz` and `/metrics` say of it.
+async fn held_bytes(api: &Running) -> (Option<u64>, u64) {
+    let ready: Value = api.get("/readyz").send().await.unwrap().json().await.unwrap();
+    let metrics = api.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let gauge = metrics.lines().find_map(|line| line.strip_prefix("ponte_api_wal_held_bytes ")).unwrap();
+    (ready["wal"]["bytes"].as_u64(), gauge.parse().unwrap())
+}
+
+fn check(dir: &TempDir) -> String {
+    let output = command(PROGRAM, dir).args(["check", "--api-addr", "127.0.0.1:0"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The reader is this process, and the API another one.
+#[tokio::test]
+async fn a_read_that_holds_the_log_up_is_told_with_the_name_of_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = command(PROGRAM, &dir);
+    program.args(["--api-addr", "127.0.0.1:0"]);
+    let api = Running::start(program).await.unwrap();
+    post_values(&api, 1).await;
+    assert_eq!(held_bytes(&api).await, (None, 0));
+    assert!(!check(&dir).contains("now reading"), "{}", check(&dir));
+    let options = SqliteConnectOptions::new().filename(database(dir.path())).read_only(true);
+    let mut reader: SqliteConnection = options.connect().await.unwrap();
+    let mut read = reader.begin().await.unwrap();
+    sqlx::query("select count(*) from dados").fetch_one(&mut *read).await.unwrap();
+
+    post_values(&api, HELD_VALUES).await;
+    while held_bytes(&api).await.1 == 0 {
+        post_values(&api, 1).await;
+    }
+    let (ready, gauge) = held_bytes(&api).await;
+    assert!(ready.unwrap() >= 128 << 20 && gauge >= 128 << 20, "{ready:?} and {gauge} bytes");
+    let pid = format!("(pid {})", std::process::id());
+    let said = check(&dir);
+    assert!(said.contains("now reading: ") && said.contains(&pid), "{said}");
+    let logged = api.logged();
+    let warned: Vec<&str> = logged.lines().filter(|line| line.contains("the write-ahead log grows")).collect();
+    assert!(warned.len() == 1 && warned[0].contains("WARN") && warned[0].contains(&pid), "{logged}");
+
+    read.rollback().await.unwrap();
+    reader.close().await.unwrap();
+    // By itself, and the next messages start the log over.
+    while held_bytes(&api).await != (None, 0) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    post_values(&api, 10).await;
+    while !api.logged().contains("the write-ahead log has started over") {
+        post_values(&api, 1).await;
+    }
 }

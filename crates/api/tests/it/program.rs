@@ -42,7 +42,7 @@ pub(crate) struct Running {
     pub(crate) addr: String,
     pub(crate) client: Client,
     /// Where its log goes.
-    _log: TempDir,
+    log: TempDir,
 }
 
 impl Running {
@@ -55,7 +55,7 @@ impl Running {
             let text = fs::read_to_string(&path).unwrap();
             if let Some(line) = text.lines().find(|line| line.contains("listening") && text.ends_with('\n')) {
                 let addr = line.rsplit_once("addr=").unwrap().1.trim().to_owned();
-                return Some(Self { child, addr, client: client(), _log: log });
+                return Some(Self { child, addr, client: client(), log });
             }
             if child.try_wait().unwrap().is_some() {
                 return None;
@@ -66,6 +66,11 @@ impl Running {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has logged.
+    pub(crate) fn logged(&self) -> String {
+        fs::read_to_string(self.log.path().join("log")).unwrap()
     }
 
     /// Ends it as a service manager does; its exit code.

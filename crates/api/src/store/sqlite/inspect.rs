@@ -46,7 +46,9 @@ pub(crate) async fn inspect(location: &Location) -> Result<Option<Inspection>, O
         return Err(OpenError::Newer { path: path.clone(), version });
     }
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    Ok(Some(Inspection { is_wal, version, version_newest, soundness, bytes: bytes(path) + bytes(&log), rows }))
+    let log_bytes = bytes(&log);
+    let bytes = bytes(path) + log_bytes;
+    Ok(Some(Inspection { is_wal, version, version_newest, soundness, bytes, log_bytes, rows }))
 }
 
 /// By the file's header: byte 18 is the version that writes it, and 2 is WAL.

@@ -6,11 +6,17 @@
 use std::fmt;
 use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use service::doctor::locks::{self, Holder};
+
 use super::{beside, store_error};
 use crate::store::{FilePart, Misplaced, StoreError};
+
+/// What a reader of the log locks of its index (SQLite's `WAL_READ_LOCK`): the state that it reads has one of five marks.
+const READERS: RangeInclusive<u64> = 123..=127;
 
 /// The files as they were when the database was opened. A look at them costs some microseconds, beside a commit's sync.
 #[derive(Debug, Default)]
@@ -63,6 +69,12 @@ impl OpenFiles {
         pair.map(|file| file.id.to_string()).collect::<Vec<_>>().join(" ")
     }
 
+    /// Who reads a state of it at this moment.
+    pub(crate) fn log_readers(&self) -> Vec<Holder> {
+        let database = self.0.iter().find(|file| file.part == FilePart::Database);
+        database.map_or_else(Vec::new, |file| log_readers(&file.path))
+    }
+
     /// Fails where one of them is not there any more, or another file is.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         for OpenFile { part, path, id } in &self.0 {
@@ -90,6 +102,12 @@ pub(super) fn stray_log(database: &Path, record: &str) -> Option<PathBuf> {
     let is_former = FileId::from(&metadata).to_string() == former_log;
     let is_replaced = FileId::from(&database.metadata().ok()?).to_string() != former_database;
     (is_former && is_replaced).then_some(log)
+}
+
+/// Who reads a state of the database at this moment, of the programs that this one can see: the log cannot start over before
+/// they end.
+pub(crate) fn log_readers(database: &Path) -> Vec<Holder> {
+    locks::holders(&beside(database, "-shm"), READERS)
 }
 
 #[cfg(test)]
