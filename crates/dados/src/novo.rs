@@ -79,11 +79,12 @@ impl Formato {
 pub struct Valor<'a>(pub Cow<'a, str>);
 
 impl<'a> NovoDado<'a> {
-    /// A message whose payload is any bytes: text as it is, anything else as base64.
+    /// A message whose payload is any bytes: text as it is, anything else as base64. So is a text that JSON's escapes
+    /// would more than double, such as a row of null characters, which grows sixfold: it is no text for people.
     pub fn from_payload(payload: &'a [u8]) -> Self {
         let (valor, formato) = match std::str::from_utf8(payload) {
-            Ok(text) => (Cow::Borrowed(text), None),
-            Err(_) => (Cow::Owned(STANDARD.encode(payload)), Some(Formato::Base64)),
+            Ok(text) if escapes_bytes(text) <= text.len() => (Cow::Borrowed(text), None),
+            _ => (Cow::Owned(STANDARD.encode(payload)), Some(Formato::Base64)),
         };
         Self {
             valor: Valor(valor),
@@ -96,6 +97,16 @@ impl<'a> NovoDado<'a> {
             hora_corrigida: None,
         }
     }
+}
+
+/// What JSON's escapes add to a text, in bytes (RFC 8259 §7, as serde_json writes it).
+fn escapes_bytes(text: &str) -> usize {
+    let added = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0x00..=0x1f => 5,
+        _ => 0,
+    };
+    text.bytes().map(added).sum()
 }
 
 /// An optional text, borrowed where it stands without escapes: within an option, serde borrows none by itself.
@@ -199,6 +210,25 @@ mod tests {
         }
         for text in ["{", "{}}", " {}", "{} ", "{}\r", "{\n}", "[1]", "1", "null", "", "{\"a\":\"\t\"}", "{a:1}"] {
             assert!(sent(text).starts_with('"'), "{text:?} went as {}", sent(text));
+        }
+    }
+
+    #[test]
+    fn a_text_that_escapes_would_more_than_double_goes_as_base64() {
+        let lines = "\n\"".repeat(50);
+        for (payload, is_text) in [
+            ("", true),
+            ("a\0bcdef", true),
+            ("a\0bcd", true),
+            ("a\0bc", false),
+            ("\0", false),
+            ("\u{1b}[2J", false),
+            (&lines, true),
+        ] {
+            let novo = NovoDado::from_payload(payload.as_bytes());
+            assert_eq!(novo.formato.is_none(), is_text, "{payload:?}");
+            let json = serde_json::to_string(&novo.valor).unwrap();
+            assert!(json.len() <= 2 * payload.len().max(3) + 2, "{payload:?} became {json}");
         }
     }
 

@@ -3,7 +3,7 @@
 use harness::publish::{Outgoing, numbered, publish};
 use harness::system::{Api, Subscriber};
 
-use super::{Result, broker, numbers};
+use super::{Result, System, broker, numbers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_message_is_isolated_kept_and_replayed() -> Result {
@@ -54,6 +54,23 @@ async fn a_refused_message_is_isolated_kept_and_replayed() -> Result {
     let empty = format!("the quarantine of SPOOL_DIR {} is empty\n", subscriber.spool().display());
     assert_eq!((code, listed), (0, empty));
     subscriber.until("the running subscriber sees it", |status| status["spool"]["quarantined"] == 0).await
+}
+
+/// As JSON text it would be six times as long as it is, and longer than any body may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_eight_mib_of_zeros_is_stored() -> Result {
+    const BYTES: usize = 8 << 20;
+    let Some(mut system) = System::start(&[]).await? else { return Ok(()) };
+    publish(system.broker.addr(), vec![Outgoing::new("zeros", vec![0; BYTES], 1)]).await?;
+    system.api.rows().stored(1).await?;
+    system.subscriber.drained().await?;
+    let rows = system.api.rows().all().await?;
+    let [row] = &rows[..] else { panic!("{} rows", rows.len()) };
+    assert_eq!(row.formato.as_deref(), Some("base64"));
+    let valor = row.valor.as_deref().unwrap_or_default();
+    assert_eq!(valor.len(), BYTES.div_ceil(3) * 4);
+    assert!(valor.bytes().all(|byte| matches!(byte, b'A' | b'=')), "zeros in base64");
+    system.subscriber.until("nothing is in quarantine", |status| status["spool"]["quarantined"] == 0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
