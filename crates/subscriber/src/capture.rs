@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -26,6 +27,8 @@ const COMMIT_MESSAGES_MAX: usize = 8192;
 const COMMIT_BYTES_MAX: usize = 3 << 20;
 /// Between attempts while the disk refuses.
 const DISK_RETRY: Duration = Duration::from_millis(500);
+/// How often the spool's files are looked at while no message comes.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How often a lasting disk fault is logged again.
 const DISK_LOG_EVERY: Duration = Duration::from_secs(30);
 
@@ -64,6 +67,8 @@ enum Item {
         delivery: Delivery,
         _room: OwnedSemaphorePermit,
     },
+    /// Looks whether the spool's files are in place, where nothing else comes that would.
+    Check,
     /// Shutdown: say goodbye behind the acks of all that came before.
     Finish,
 }
@@ -99,7 +104,7 @@ impl Intake {
     }
 }
 
-/// Asks for the goodbye without keeping the thread alive.
+/// Asks for the goodbye, and for checks, without keeping the thread alive.
 pub struct Finisher(mpsc::WeakSender<Item>);
 
 impl Finisher {
@@ -107,6 +112,19 @@ impl Finisher {
     pub async fn finish(&self) {
         if let Some(items) = self.0.upgrade() {
             let _ = items.send(Item::Finish).await;
+        }
+    }
+
+    /// Has the spool's files looked at every second, until `token` is cancelled: without messages too it shows that
+    /// somebody removed them.
+    pub async fn check_spool(self, token: CancellationToken) {
+        let mut tick = tokio::time::interval(CHECK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while token.run_until_cancelled(tick.tick()).await.is_some() {
+            // A full queue means that messages come.
+            if let Some(items) = self.0.upgrade() {
+                let _ = items.try_send(Item::Check);
+            }
         }
     }
 }
@@ -193,11 +211,13 @@ impl Capture {
             let entries = batch[..count].iter().filter_map(Item::delivery).flat_map(Delivery::entries);
             let began = Instant::now();
             let appended = match entries.clone().next() {
-                Some(_) => self.writer.append(entries.clone()),
-                None => return Some(count),
+                Some(_) => self.writer.append(entries.clone()).map(drop),
+                // What is repeated is acknowledged because it is in the spool already.
+                None => self.writer.check(),
             };
             let fault = match appended {
-                Ok(_) => {
+                Ok(()) if entries.clone().next().is_none() => break,
+                Ok(()) => {
                     let messages = entries.filter(|entry| matches!(entry, Entry::Message(_))).count() as u64;
                     self.status.counts.committed(messages, began.elapsed());
                     break;
@@ -214,6 +234,9 @@ impl Capture {
                 match &fault {
                     AppendError::Full { .. } => {
                         warn!(%fault, "nothing is acknowledged until the API has taken messages")
+                    }
+                    AppendError::Misplaced { .. } => {
+                        error!(%fault, "nothing is acknowledged until the spool's files are in place again")
                     }
                     AppendError::Io(_) => error!(%fault, "nothing is acknowledged until the disk takes it"),
                 }
@@ -235,7 +258,7 @@ impl Item {
     fn delivery(&self) -> Option<&Delivery> {
         match self {
             Self::Delivery { delivery, .. } => Some(delivery),
-            Self::Finish => None,
+            Self::Check | Self::Finish => None,
         }
     }
 }

@@ -31,14 +31,14 @@ use service::http::limit::Limits;
 use service::{Exit, Fatal, http, shutdown};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use config::Config;
 use forward::Forwarder;
 use forward::quarantine::{self, Quarantine};
 use session::subscriptions::Subscriptions;
-use spool::OpenError;
+use spool::{OpenError, Recovery};
 use status::Status;
 
 /// The most time that shutdown takes; Docker's own limit is 10 s by default, compose here allows more.
@@ -58,9 +58,7 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let (writer, reader, gauge, recovery) = spool::open(config.spool.clone()).map_err(unfit_spool)?;
     let producer = gauge.usage().progress.producer;
     info!(dir = %config.spool.dir.display(), %producer, waiting = recovery.waiting, "spool open");
-    if recovery.torn_bytes > 0 {
-        warn!(bytes = recovery.torn_bytes, "the spool ended in a torn write, which was never acknowledged: cut off");
-    }
+    say_what_was_found(&recovery);
     let status = Status::new(gauge.clone());
     let quarantine = Quarantine::of_spool(&config.spool.dir);
     let client_id = config.mqtt.client_id.clone().unwrap_or_else(|| default_client_id(gauge.installation()));
@@ -70,17 +68,19 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     let gate = connection.gate();
     let (intake, capture) = capture::start(writer, gate, status.clone(), token.clone())?;
     let finisher = intake.finisher();
+    let checking = intake.finisher().check_spool(token.clone());
     let mqtt = connection.start(intake, token.clone())?;
 
     let tasks = TaskTracker::new();
     // The forwarder goes on while the broker is told goodbye, so that what is delivered need not wait for the next start.
     let forwarding = CancellationToken::new();
     let mut parts = tokio::task::JoinSet::new();
-    let watching = quarantine::watch(quarantine, gauge, status.clone(), forwarding.clone());
+    let watching = quarantine::watch(quarantine, gauge.clone(), status.clone(), forwarding.clone());
     parts.spawn(async {
         watching.await;
         Ok(())
     });
+    tasks.spawn(checking);
     let serving = http::serve(
         listener,
         status::router(status, hosts),
@@ -113,8 +113,23 @@ pub async fn run(config: Config, listener: TcpListener, token: CancellationToken
     // Who still reads our status must not hold up the end; what is left of them is dropped.
     let parting = async { while parts.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(PARTS_GRACE, parting).await;
+    if let Err(error) = gauge.sync() {
+        warn!(%error, "the spool's cursor could not be synced at the end");
+    }
     info!(drained, "stopped");
     ended
+}
+
+fn say_what_was_found(recovery: &Recovery) {
+    let &Recovery { torn_bytes, missing, .. } = recovery;
+    if missing > 0 {
+        error!(
+            messages = missing,
+            "acknowledged messages are missing from the spool: segments were removed or are damaged; the ledger counts them as damaged"
+        );
+    } else if torn_bytes > 0 {
+        warn!(bytes = torn_bytes, "the spool ended in a torn write: cut off; nothing that it knows of was lost");
+    }
 }
 
 /// The client id of an installation that names none: the session at the broker must outlive restarts.

@@ -21,6 +21,7 @@ mod protocol;
 mod quarantine;
 mod readme;
 mod session;
+mod spool_files;
 mod startup;
 mod tls;
 mod torture;

@@ -59,6 +59,17 @@ impl Checkpoint {
         Ok((Self { file, codec, mark: newest.0 }, newest.1))
     }
 
+    /// Makes the file again where it was removed or replaced; [`Self::save`] must follow.
+    pub(super) fn put_back(&mut self, dir: &Path) -> io::Result<()> {
+        *self = Self::open(dir, self.codec)?.0;
+        Ok(())
+    }
+
+    /// Whether `path` still names the open file.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        disk::is_at(&self.file, path)
+    }
+
     /// Keeps the state before the first frame of a segment; durable on return.
     pub(super) fn save(&mut self, inbound: &Inbound, from_sequence: u64) -> io::Result<()> {
         match self.write(inbound.notes(), from_sequence) {

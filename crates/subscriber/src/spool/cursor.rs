@@ -19,15 +19,18 @@ use super::{OpenError, disk, segment};
 const SECTOR: usize = 4096;
 const SECTOR_OF_FORMAT_1: usize = 512;
 const MAGIC: [u8; 8] = *b"PONTESPL";
-/// The format that this program writes. It reads format 1 too, which kept less.
-const VERSION: u32 = 2;
+/// The format that this program writes. It reads formats 1 and 2 too, which kept less.
+const VERSION: u32 = 3;
 /// The whole file.
 pub(super) const BYTES: usize = 3 * SECTOR;
 /// The first sector without its checksum.
 const HEAD_BYTES: usize = 32;
 const HEAD_BYTES_OF_FORMAT_1: usize = 44;
 /// A slot without its checksum.
-const SLOT_BYTES: usize = 64;
+const SLOT_BYTES: usize = 72;
+/// Format 2 did not keep the next sequence.
+const SLOT_BYTES_OF_FORMAT_2: usize = 64;
+const SLOT_BYTES_OF_FORMAT_1: usize = 16;
 
 /// How far the spool is, and under which name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,9 @@ pub(super) struct Cursor {
     pub(super) codec: Codec,
     generation: u64,
     progress: Progress,
+    /// Everything before this sequence was durable when the slot was written; 0 where the file does not say. What the
+    /// segments hold less than that was lost.
+    pub(super) next_sequence: u64,
     /// A sync has failed: what was written before is nowhere, though the next sync may claim it.
     doubtful: bool,
 }
@@ -72,15 +78,18 @@ impl Cursor {
     pub(super) fn open(dir: &Path) -> Result<(Self, bool), OpenError> {
         let path = dir.join("cursor");
         let fault = |error| OpenError::Io { path: path.clone(), error };
-        let create =
-            |installation, codec, progress| Self::create(dir, &path, installation, codec, progress).map_err(fault);
+        let create = |installation, codec, progress| Self::create(dir, installation, codec, progress, 0).map_err(fault);
         match disk::open(&path) {
             Ok(file) => match read(&file, &path)? {
-                Contents { installation, codec, version: VERSION, slot: Some((generation, progress)) } => {
-                    Ok((Self { file, installation, codec, generation, progress, doubtful: false }, false))
+                Contents { installation, codec, version: VERSION, slot: Some(slot) } => {
+                    let Slot { generation, progress, next_sequence } = slot;
+                    Ok((
+                        Self { file, installation, codec, generation, progress, next_sequence, doubtful: false },
+                        false,
+                    ))
                 }
-                Contents { installation, codec, slot: Some((_, progress)), .. } => {
-                    Ok((create(installation, codec, progress)?, false))
+                Contents { installation, codec, slot: Some(slot), .. } => {
+                    Ok((create(installation, codec, slot.progress)?, false))
                 }
                 // Both slots are damaged: what is there is sent under a new name rather than taken for known.
                 Contents { installation, codec, slot: None, .. } => {
@@ -97,7 +106,13 @@ impl Cursor {
         }
     }
 
-    fn create(dir: &Path, path: &Path, installation: Uuid, codec: Codec, progress: Progress) -> io::Result<Self> {
+    fn create(
+        dir: &Path,
+        installation: Uuid,
+        codec: Codec,
+        progress: Progress,
+        next_sequence: u64,
+    ) -> io::Result<Self> {
         let draft = dir.join("cursor.new");
         let file = disk::create(&draft)?;
         disk::set_len(&file, 0)?;
@@ -110,23 +125,42 @@ impl Cursor {
         let crc = crc32fast::hash(&sectors[..HEAD_BYTES]);
         sectors[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
         let at = slot_offset(1) as usize;
-        sectors[at..at + SLOT_BYTES + 4].copy_from_slice(&slot(1, &progress));
+        let first = Slot { generation: 1, progress, next_sequence };
+        sectors[at..at + SLOT_BYTES + 4].copy_from_slice(&encode(&first));
         disk::write(&file, &sectors, 0)?;
         disk::sync(&file)?;
-        disk::rename(&draft, path)?;
+        disk::rename(&draft, &dir.join("cursor"))?;
         disk::sync_dir(dir)?;
-        Ok(Self { file, installation, codec, generation: 1, progress, doubtful: false })
+        Ok(Self { file, installation, codec, generation: 1, progress, next_sequence, doubtful: false })
+    }
+
+    /// Makes the file again where it was removed: what it said is in memory. An existing file is replaced.
+    pub(super) fn put_back(&mut self, dir: &Path) -> io::Result<()> {
+        *self = Self::create(dir, self.installation, self.codec, self.progress, self.next_sequence)?;
+        Ok(())
+    }
+
+    /// Whether `path` still names the open file.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        disk::is_at(&self.file, path)
     }
 
     pub(super) fn progress(&self) -> Progress {
         self.progress
     }
 
+    /// Everything before `next_sequence` is durable: written as [`Self::set`] writes.
+    pub(super) fn reached(&mut self, next_sequence: u64) -> io::Result<()> {
+        self.next_sequence = next_sequence;
+        self.set(self.progress)
+    }
+
     /// Writes what has changed. Without [`Self::sync`] a power cut may take it back, which costs only a repeated POST.
     pub(super) fn set(&mut self, progress: Progress) -> io::Result<()> {
         debug_assert!(progress.acked >= self.progress.acked && progress.base <= progress.acked);
         let generation = self.generation + 1;
-        disk::write(&self.file, &slot(generation, &progress), slot_offset(generation))?;
+        let slot = Slot { generation, progress, next_sequence: self.next_sequence };
+        disk::write(&self.file, &encode(&slot), slot_offset(generation))?;
         self.generation = generation;
         self.progress = progress;
         Ok(())
@@ -150,8 +184,16 @@ pub(super) struct Contents {
     installation: Uuid,
     codec: Codec,
     version: u32,
-    /// The newest sound slot with its generation.
-    pub(super) slot: Option<(u64, Progress)>,
+    /// The newest sound slot.
+    pub(super) slot: Option<Slot>,
+}
+
+/// What one write of the cursor says; the newest generation counts.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) generation: u64,
+    pub(super) progress: Progress,
+    pub(super) next_sequence: u64,
 }
 
 fn read(file: &File, path: &Path) -> Result<Contents, OpenError> {
@@ -176,10 +218,13 @@ pub(super) fn decode(sectors: &[u8; BYTES], path: &Path) -> Result<Contents, Ope
     let (installation, magic, found) = match version {
         // The producer stood in the first sector, a slot held only generation and acked, and all frames began alike.
         1 => (uuid(28), *b"PNT1", slots.map(|slot| read_slot_of_format_1(slot, uuid(12)))),
-        VERSION => (uuid(12), sectors[28..32].try_into().expect("four bytes"), slots.map(read_slot)),
+        2 | VERSION => {
+            let bytes = if version == VERSION { SLOT_BYTES } else { SLOT_BYTES_OF_FORMAT_2 };
+            (uuid(12), sectors[28..32].try_into().expect("four bytes"), slots.map(|slot| read_slot(slot, bytes)))
+        }
         version => return Err(OpenError::Version { path: path.to_owned(), version }),
     };
-    let slot = found.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+    let slot = found.into_iter().flatten().max_by_key(|slot| slot.generation);
     Ok(Contents { installation, codec: Codec { magic }, version, slot })
 }
 
@@ -188,23 +233,25 @@ fn slot_offset(generation: u64) -> u64 {
     SECTOR as u64 * (1 + generation % 2)
 }
 
-fn slot(generation: u64, progress: &Progress) -> [u8; SLOT_BYTES + 4] {
+fn encode(Slot { generation, progress, next_sequence }: &Slot) -> [u8; SLOT_BYTES + 4] {
     let mut slot = [0; SLOT_BYTES + 4];
     let mut fields = &mut slot[..];
-    fields.put_u64_le(generation);
+    fields.put_u64_le(*generation);
     fields.put_u64_le(progress.acked);
     fields.put_u64_le(progress.base);
     fields.put_u64_le(progress.quarantined);
     fields.put_u64_le(progress.damaged);
     fields.put_u64_le(progress.unverified_from);
     fields.put_slice(progress.producer.as_bytes());
+    fields.put_u64_le(*next_sequence);
     let crc = crc32fast::hash(&slot[..SLOT_BYTES]);
     slot[SLOT_BYTES..].copy_from_slice(&crc.to_le_bytes());
     slot
 }
 
-fn read_slot(slot: &[u8]) -> Option<(u64, Progress)> {
-    let (mut fields, mut crc) = slot.split_at(SLOT_BYTES);
+/// The slot's fields end after so many `bytes`.
+fn read_slot(slot: &[u8], bytes: usize) -> Option<Slot> {
+    let (mut fields, mut crc) = slot.split_at(bytes);
     if crc32fast::hash(fields) != crc.get_u32_le() {
         return None;
     }
@@ -215,29 +262,34 @@ fn read_slot(slot: &[u8]) -> Option<(u64, Progress)> {
         quarantined: fields.get_u64_le(),
         damaged: fields.get_u64_le(),
         unverified_from: fields.get_u64_le(),
-        producer: Uuid::from_slice(fields).ok()?,
+        producer: Uuid::from_bytes(fields.copy_to_bytes(16)[..].try_into().ok()?),
     };
-    (generation > 0 && progress.base <= progress.acked).then_some((generation, progress))
+    let next_sequence = fields.try_get_u64_le().unwrap_or(0);
+    let slot = Slot { generation, progress, next_sequence };
+    (generation > 0 && progress.base <= progress.acked).then_some(slot)
 }
 
-fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<(u64, Progress)> {
-    let (mut fields, mut crc) = slot.split_at(16);
+fn read_slot_of_format_1(slot: &[u8], producer: Uuid) -> Option<Slot> {
+    let (mut fields, mut crc) = slot.split_at(SLOT_BYTES_OF_FORMAT_1);
     if crc32fast::hash(fields) != crc.get_u32_le() {
         return None;
     }
     let generation = fields.get_u64_le();
     let progress = Progress { producer, acked: fields.get_u64_le(), ..Progress::new() };
-    (generation > 0).then_some((generation, progress))
+    (generation > 0).then_some(Slot { generation, progress, next_sequence: 0 })
 }
 
 /// Gives any bytes the magic and checksums of a cursor.
 #[cfg(any(test, fuzzing))]
 pub(super) fn seal(sectors: &mut [u8; BYTES]) {
-    let old = sectors[8] % 2 == 1;
-    let (head_bytes, slot_bytes, sector) =
-        if old { (HEAD_BYTES_OF_FORMAT_1, 16, SECTOR_OF_FORMAT_1) } else { (HEAD_BYTES, SLOT_BYTES, SECTOR) };
+    let version = 1 + u32::from(sectors[8]) % VERSION;
+    let (head_bytes, slot_bytes, sector) = match version {
+        1 => (HEAD_BYTES_OF_FORMAT_1, SLOT_BYTES_OF_FORMAT_1, SECTOR_OF_FORMAT_1),
+        2 => (HEAD_BYTES, SLOT_BYTES_OF_FORMAT_2, SECTOR),
+        _ => (HEAD_BYTES, SLOT_BYTES, SECTOR),
+    };
     sectors[..8].copy_from_slice(&MAGIC);
-    sectors[8..12].copy_from_slice(&(if old { 1 } else { VERSION }).to_le_bytes());
+    sectors[8..12].copy_from_slice(&version.to_le_bytes());
     for (at, len) in [(0, head_bytes), (sector, slot_bytes), (2 * sector, slot_bytes)] {
         let crc = crc32fast::hash(&sectors[at..at + len]);
         sectors[at + len..at + len + 4].copy_from_slice(&crc.to_le_bytes());
@@ -321,6 +373,24 @@ mod tests {
     }
 
     #[test]
+    fn format_2_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut cursor, _) = Cursor::open(dir.path()).unwrap();
+        moved(&mut cursor, 42);
+        let (progress, installation, codec) = (cursor.progress(), cursor.installation, cursor.codec);
+        let mut sectors: [u8; BYTES] = std::fs::read(dir.path().join("cursor")).unwrap().try_into().unwrap();
+        sectors[8] = 1;
+        seal(&mut sectors);
+        assert_eq!(sectors[8], 2);
+        std::fs::write(dir.path().join("cursor"), sectors).unwrap();
+        for _ in 0..2 {
+            let (cursor, new) = Cursor::open(dir.path()).unwrap();
+            assert_eq!((cursor.progress(), cursor.installation, cursor.codec), (progress, installation, codec));
+            assert_eq!((cursor.next_sequence, new), (0, false));
+        }
+    }
+
+    #[test]
     fn another_file_and_another_version_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cursor"), "something else").unwrap();
@@ -328,10 +398,10 @@ mod tests {
         std::fs::remove_file(dir.path().join("cursor")).unwrap();
         drop(Cursor::open(dir.path()).unwrap());
         let mut bytes = std::fs::read(dir.path().join("cursor")).unwrap();
-        bytes[8] = 3;
+        bytes[8] = 4;
         let crc = crc32fast::hash(&bytes[..HEAD_BYTES]);
         bytes[HEAD_BYTES..HEAD_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
         std::fs::write(dir.path().join("cursor"), bytes).unwrap();
-        assert!(matches!(Cursor::open(dir.path()), Err(OpenError::Version { version: 3, .. })));
+        assert!(matches!(Cursor::open(dir.path()), Err(OpenError::Version { version: 4, .. })));
     }
 }

@@ -1,8 +1,8 @@
 //! The changes to files that durability rests on: in one place, so that the test of power loss can replay them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// Opens a file that is there, to read and write.
@@ -19,6 +19,16 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     #[cfg(test)]
     recorded::note(Change::Open { path: path.to_owned(), file: id(&file) });
     Ok(file)
+}
+
+/// Whether `path` still names this open file: it may have been removed or replaced since.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, there) = (file.metadata()?, fs::metadata(path));
+    match there {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes all of `bytes`; durable after [`sync`].

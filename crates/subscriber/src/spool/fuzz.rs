@@ -45,8 +45,8 @@ pub(crate) fn cursor(bytes: &[u8]) {
     let _ = cursor::decode(&sectors, path);
     cursor::seal(&mut sectors);
     if let Ok(contents) = cursor::decode(&sectors, path)
-        && let Some((generation, progress)) = contents.slot
+        && let Some(slot) = contents.slot
     {
-        assert!(generation > 0 && progress.base <= progress.acked);
+        assert!(slot.generation > 0 && slot.progress.base <= slot.progress.acked);
     }
 }

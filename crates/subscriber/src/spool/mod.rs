@@ -5,7 +5,8 @@
 //! - [`cursor`]: who the spool is towards the API, and up to where the API has everything
 //! - [`checkpoint`]: the state of QoS 2 at the start of a segment
 //! - [`disk`]: the changes to files that durability rests on
-//! - [`writer`]: appends frames, durable when it returns
+//! - [`writer`]: appends frames, durable when it returns; [`in_place`]: whether its files are still there, and putting
+//!   back what was removed
 //! - [`reader`]: reads them back in order, and frees what was delivered
 //!
 //! Invariants: what [`Writer::append`] returned `Ok` for survives `kill -9`, and power loss with [`Durability::Fsync`];
@@ -16,6 +17,7 @@ mod checkpoint;
 mod cursor;
 mod disk;
 mod frame;
+mod in_place;
 mod reader;
 mod segment;
 mod writer;
@@ -39,6 +41,8 @@ pub(crate) use frame::MESSAGE_ALONE_BYTES;
 pub use frame::{BootTime, Clock, Entry, Frame, Message};
 pub use reader::Reader;
 pub use writer::{AppendError, Writer};
+
+use crate::session::Inbound;
 
 /// A segment is closed for appending at this size.
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
@@ -105,6 +109,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Messages that wait for the API.
     pub waiting: u64,
+    /// Acknowledged messages at the ends of what was found that are not there any more: counted as damaged, or about
+    /// to be, once what waits before them is delivered.
+    pub missing: u64,
 }
 
 /// How full the spool is.
@@ -130,6 +137,8 @@ struct Extent {
     first_sequence: u64,
     /// How often it was emptied and begun anew.
     restarts: u32,
+    /// How often its file was made again with the same content.
+    copies: u32,
     durable_bytes: u64,
 }
 
@@ -161,12 +170,18 @@ struct Shared {
     /// Wakes a writer that waits for space.
     freed: Condvar,
     /// Held as long as any part of the spool is.
-    _lock: File,
+    lock: Mutex<File>,
+    /// The disk that the directory is on.
+    device: u64,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the spool's state panics")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.lock.lock().expect("no holder of the lock file panics")
     }
 
     fn sync_wanted(&self) -> bool {
@@ -236,6 +251,11 @@ impl Gauge {
         self.0.state().cursor.installation
     }
 
+    /// Makes durable how far the spool is: at a clean stop, after which nothing may be missing.
+    pub fn sync(&self) -> io::Result<()> {
+        self.0.state().cursor.sync()
+    }
+
     /// Says how large the quarantine is now: it shares the spool's limit.
     pub fn set_quarantine_bytes(&self, bytes: u64) {
         self.0.state().quarantine_bytes = bytes;
@@ -254,27 +274,38 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
     let mut segments = segment::list(&dir).map_err(|error| fault(&dir, error))?;
     let mut durable = saved.inbound;
     let mut torn_bytes = 0;
-    let mut next_sequence = cursor.progress().acked + 1;
+    let mut end = cursor.progress().acked + 1;
+    let known_end = cursor.next_sequence.max(saved.from_sequence);
     let last_sequence = segments.back().map(|last| last.first_sequence);
-    for segment in segments.iter_mut().filter(|segment| segment.first_sequence >= saved.from_sequence) {
+    for segment in &mut segments {
+        let (is_noted, is_last) =
+            (segment.first_sequence < saved.from_sequence, Some(segment.first_sequence) == last_sequence);
+        if is_noted && !is_last {
+            continue;
+        }
         let path = segment::path(&dir, segment.first_sequence);
-        let found = segment::scan(cursor.codec, &path, segment.first_sequence, &mut durable)
-            .map_err(|error| fault(&path, error))?;
-        if Some(segment.first_sequence) == last_sequence {
-            segment::settle(cursor.codec, &dir, segment.first_sequence, &found).map_err(|error| fault(&path, error))?;
+        // The checkpoint has the notes of the segments before it.
+        let notes = if is_noted { &mut Inbound::default() } else { &mut durable };
+        let found =
+            segment::scan(cursor.codec, &path, segment.first_sequence, notes).map_err(|error| fault(&path, error))?;
+        end = end.max(found.next_sequence);
+        if is_last {
+            segment::settle(cursor.codec, &dir, segment.first_sequence, &found, end < known_end)
+                .map_err(|error| fault(&path, error))?;
             torn_bytes = found.torn_bytes;
             segment.durable_bytes = found.sound_bytes;
         } else if found.torn_bytes == 0 {
             // Without the zeros that a rotation could not cut off.
             segment.durable_bytes = found.sound_bytes;
         }
-        next_sequence = next_sequence.max(found.next_sequence);
     }
     // An earlier run may have ended between making a file and making its name durable.
     disk::sync_dir(&dir).map_err(|error| fault(&dir, error))?;
+    let next_sequence = end.max(known_end);
     let oldest = segments.front().map_or(next_sequence, |segment| segment.first_sequence);
-    begin(&mut cursor, is_new, oldest, next_sequence).map_err(|error| fault(&dir, error))?;
+    let (missing, tail) = begin(&mut cursor, is_new, oldest, end, next_sequence).map_err(|error| fault(&dir, error))?;
     let shared = Arc::new(Shared {
+        device: in_place::device(&dir).map_err(|error| fault(&dir, error))?,
         settings,
         codec: cursor.codec,
         state: Mutex::new(State {
@@ -287,33 +318,49 @@ pub fn open(settings: Settings) -> Result<(Writer, Reader, Gauge, Recovery), Ope
         }),
         appended: Notify::new(),
         freed: Condvar::new(),
-        _lock: lock,
+        lock: Mutex::new(lock),
     });
     let writer = Writer::open(shared.clone(), checkpoint, durable).map_err(|error| fault(&dir, error))?;
     shared.release().map_err(|error| fault(&dir, error))?;
-    let oldest = Reader::new(shared.clone()).try_next().map_err(|error| fault(&dir, error))?;
+    let oldest = Reader::new(shared.clone(), 0).try_next().map_err(|error| fault(&dir, error))?;
     shared.state().oldest_ms = oldest.map(|frame| frame.messages[0].captured_ms);
-    let reader = Reader::new(shared.clone());
+    let reader = Reader::new(shared.clone(), tail);
     let gauge = Gauge(shared);
-    let recovery = Recovery { torn_bytes, waiting: gauge.usage().waiting };
+    let recovery = Recovery { torn_bytes, waiting: gauge.usage().waiting - tail, missing };
     Ok((writer, reader, gauge, recovery))
 }
 
-/// Fits the cursor to the segments, and remembers durably from which sequence on this run writes what the API has not
-/// vouched for.
-fn begin(cursor: &mut Cursor, is_new: bool, oldest: u64, next_sequence: u64) -> io::Result<()> {
+/// Fits the cursor to the segments, counts what is missing before `oldest` and from `end` on, and remembers durably from
+/// which sequence on this run writes what the API has not vouched for.
+///
+/// Gives how many messages are missing, and how many of them the cursor cannot pass yet, since others wait before them.
+fn begin(cursor: &mut Cursor, is_new: bool, oldest: u64, end: u64, next_sequence: u64) -> io::Result<(u64, u64)> {
     let mut progress = cursor.progress();
-    if is_new && oldest < next_sequence {
-        warn!(producer = %progress.producer, "segments without a cursor: they are sent under a new identity");
-        progress.base = oldest - 1;
+    let before = oldest.saturating_sub(1);
+    if is_new {
+        if oldest < next_sequence {
+            warn!(producer = %progress.producer, "segments without a cursor: they are sent under a new identity");
+        }
+        progress.base = before;
+        progress.acked = before;
     }
-    // What is not there any more was delivered, or shows as missing in the API's ledger.
-    progress.acked = progress.acked.max(oldest - 1);
+    // The cursor is synced before a segment is removed: what it has not passed was there.
+    let mut missing = before.saturating_sub(progress.acked);
+    progress.acked += missing;
+    let mut tail = next_sequence - end.max(progress.acked + 1);
+    missing += tail;
+    if progress.acked + 1 == end {
+        progress.acked += tail;
+        tail = 0;
+    }
+    progress.damaged += missing - tail;
     if progress.unverified_from == 0 {
         progress.unverified_from = next_sequence;
     }
+    cursor.next_sequence = next_sequence;
     cursor.set(progress)?;
-    cursor.sync()
+    cursor.sync()?;
+    Ok((missing, tail))
 }
 
 /// Whether there is no space, rather than something wrong.

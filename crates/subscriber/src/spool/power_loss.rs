@@ -306,7 +306,7 @@ impl Expected {
     /// Opens what is left, and compares.
     fn check(&self, dir: &Path) -> Result<(), String> {
         let settings = Settings { dir: dir.to_owned(), bytes_max: 64 << 10, durability: Durability::Write };
-        let (mut writer, mut reader, gauge, _) = open(settings).map_err(|error| error.to_string())?;
+        let (mut writer, mut reader, gauge, recovery) = open(settings).map_err(|error| error.to_string())?;
         let mut found = Vec::new();
         while let Some(frame) = reader.try_next().map_err(|error| error.to_string())? {
             for (sequence, message) in (frame.first_sequence..).zip(frame.messages) {
@@ -327,6 +327,9 @@ impl Expected {
             return Err(format!("{missing} of {due:?} is missing; found {found:?}"));
         }
         let usage = gauge.usage();
+        if (recovery.missing, usage.progress.damaged) != (0, 0) {
+            return Err(format!("{recovery:?} and {} damaged, though only the power failed", usage.progress.damaged));
+        }
         if usage.next_sequence <= self.kept as u64 {
             return Err(format!("{} begins again, {} are kept", usage.next_sequence, self.kept));
         }

@@ -30,7 +30,7 @@ pub(super) fn list(dir: &Path) -> io::Result<VecDeque<Extent>> {
         let name = entry.file_name();
         let first = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|digits| digits.parse().ok());
         if let Some(first_sequence) = first {
-            found.push(Extent { first_sequence, restarts: 0, durable_bytes: entry.metadata()?.len() });
+            found.push(Extent { first_sequence, restarts: 0, copies: 0, durable_bytes: entry.metadata()?.len() });
         }
     }
     found.sort_by_key(|segment| segment.first_sequence);
@@ -58,7 +58,7 @@ pub(super) enum Found {
     Damage { bytes: Bytes, followed: bool },
 }
 
-/// Looks at `offset`, which must be before `end`.
+/// Looks at `offset`, which must be before `end`; neither may be behind the end of the file.
 pub(super) fn look(codec: Codec, file: &File, offset: u64, end: u64) -> io::Result<Found> {
     let rest = end - offset;
     let header = read_at(file, offset, rest.min(HEADER_BYTES as u64))?;
@@ -132,12 +132,19 @@ pub(super) fn scan(codec: Codec, path: &Path, first_sequence: u64, inbound: &mut
 /// writing it. The frames before it were synced, or cut off, before the next one came.
 ///
 /// What is cut is torn if it is short, or zero from some byte on; else it may be damage of what was durable, and is set
-/// aside.
-pub(super) fn settle(codec: Codec, dir: &Path, first_sequence: u64, scanned: &Scanned) -> io::Result<()> {
+/// aside. Where messages that were durable `are_missing`, it is damage whatever it looks like.
+pub(super) fn settle(
+    codec: Codec,
+    dir: &Path,
+    first_sequence: u64,
+    scanned: &Scanned,
+    are_missing: bool,
+) -> io::Result<()> {
     let file = disk::open(&path(dir, first_sequence))?;
-    if scanned.torn_bytes > HEADER_BYTES as u64 {
+    if scanned.torn_bytes > 0 {
         let bytes = read_at(&file, scanned.sound_bytes, scanned.torn_bytes)?;
-        if codec.verify(&bytes) == Err(Bad::Damaged) {
+        let looks_whole = bytes.len() > HEADER_BYTES && codec.verify(&bytes) == Err(Bad::Damaged);
+        if are_missing || looks_whole {
             set_aside(dir, first_sequence, scanned.sound_bytes, &bytes)?;
         }
     }
@@ -156,6 +163,17 @@ pub(super) fn create(dir: &Path, first_sequence: u64, sync: bool) -> io::Result<
         disk::sync_dir(dir)?;
     }
     Ok(file)
+}
+
+/// Moves a file that another program put in the place of a segment to `corrupt/`: it is never overwritten.
+pub(super) fn keep_foreign(path: &Path) -> io::Result<()> {
+    let aside = path.with_file_name("corrupt");
+    fs::create_dir_all(&aside)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let free = (0..).map(|number| aside.join(format!("{name}-replaced-{number}.seg"))).find(|copy| !copy.exists());
+    let copy = free.expect("some number is free");
+    error!(segment = %path.display(), copy = %copy.display(), "a segment of the spool was replaced: the other file was set aside");
+    disk::rename(path, &copy)
 }
 
 /// Copies damaged bytes to `corrupt/`, so that a person can look at them; they are never silently cut.

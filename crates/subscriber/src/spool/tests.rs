@@ -11,6 +11,7 @@ use super::*;
 
 mod damage;
 mod journal;
+mod missing;
 mod rotation;
 mod zeros;
 

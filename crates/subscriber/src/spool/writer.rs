@@ -1,7 +1,8 @@
 //! Appends frames; what it says is stored is on the disk.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub enum AppendError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A file of the spool was removed or replaced: what is written to it would not be found again.
+    #[error("{} was removed or replaced while it was in use", .path.display())]
+    Misplaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk, full or failing.
     #[error("the spool cannot be written: {0}")]
     Io(#[from] io::Error),
@@ -39,6 +46,7 @@ impl AppendError {
     pub fn is_for_space(&self) -> bool {
         match self {
             Self::Full { .. } => true,
+            Self::Misplaced { .. } => false,
             Self::Io(error) => is_full(error),
         }
     }
@@ -46,26 +54,28 @@ impl AppendError {
 
 /// The one appender.
 pub struct Writer {
-    shared: Arc<Shared>,
-    active: Active,
+    pub(super) shared: Arc<Shared>,
+    pub(super) active: Active,
     buffer: BytesMut,
-    checkpoint: Checkpoint,
+    pub(super) checkpoint: Checkpoint,
     /// A rotation has begun and failed. It must be completed before anything is appended: the disk may have the new
     /// segment or its checkpoint already, and at the next start nothing would be looked for behind them in the old one.
     rotating: bool,
+    /// A file was not in its place at the last check.
+    pub(super) misplaced: bool,
     /// The state of QoS 2 as the disk has it.
     durable: Inbound,
 }
 
 /// The segment that is appended to.
-struct Active {
-    first_sequence: u64,
+pub(super) struct Active {
+    pub(super) first_sequence: u64,
     /// Where the next frame goes: everything before is as durable as the settings ask.
-    offset: u64,
+    pub(super) offset: u64,
     /// Up to here the file is zero behind `offset`, or there was no room to make it so.
-    prepared: u64,
+    pub(super) prepared: u64,
     /// None after a failed write or sync: that descriptor is never used again.
-    file: Option<File>,
+    pub(super) file: Option<File>,
 }
 
 impl Writer {
@@ -80,13 +90,19 @@ impl Writer {
             prepared: 0,
             file: None,
         };
-        let mut writer = Self { shared, active, buffer: BytesMut::new(), checkpoint, rotating: false, durable };
+        let mut writer =
+            Self { shared, active, buffer: BytesMut::new(), checkpoint, rotating: false, misplaced: false, durable };
         match last {
             Some(last) => {
                 writer.mend()?;
+                let checkpoint_from = writer.shared.state().checkpoint_from;
+                if last.first_sequence < checkpoint_from {
+                    // The newest segment was removed. Notes that come now would not be looked for in an older one.
+                    writer.begin_segment(next_sequence)?;
+                }
                 // A rotation that was not completed, or a checkpoint that was lost: without it no segment could go. On
                 // a full disk the next rotation brings it.
-                if writer.shared.state().checkpoint_from < last.first_sequence {
+                if checkpoint_from < last.first_sequence {
                     let _ = writer.save_checkpoint(last.first_sequence);
                 }
             }
@@ -99,6 +115,9 @@ impl Writer {
     ///
     /// There must be at least one entry. On an error nothing is stored, and the same call may be made again.
     pub fn append<'a>(&mut self, entries: impl Iterator<Item = Entry<'a>> + Clone) -> Result<u64, AppendError> {
+        if self.misplaced || self.is_cut_short()? {
+            self.check()?;
+        }
         self.mend()?;
         let size = (HEADER_BYTES + entries.clone().map(|entry| entry.encoded_len()).sum::<usize>()) as u64;
         let next_sequence = self.make_room(size)?;
@@ -111,6 +130,7 @@ impl Writer {
             self.active.file = None;
             return if self.give_up_segment(&error)? { self.append(entries) } else { Err(error.into()) };
         }
+        self.check()?;
         self.active.offset += size;
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = BytesMut::new();
@@ -131,6 +151,11 @@ impl Writer {
             state.oldest_ms = first_ms;
         }
         state.next_sequence += messages;
+        if messages > 0 {
+            // Where it fails, less of a loss would be noticed at the next start; nothing is lost by that.
+            let next_sequence = state.next_sequence;
+            let _ = state.cursor.reached(next_sequence);
+        }
         state.segments.back_mut().expect("the active segment").durable_bytes = self.active.offset;
         drop(state);
         self.shared.appended.notify_one();
@@ -202,6 +227,8 @@ impl Writer {
             return Err(AppendError::Full { bytes_max });
         }
         if rotate {
+            // Once it is closed, what was removed could not be put back.
+            self.check()?;
             self.begin_segment(next_sequence)?;
             self.shared.release()?;
             if self.shared.state().bytes() + size > bytes_max {
@@ -213,7 +240,7 @@ impl Writer {
 
     /// The order matters: the new segment is there before the checkpoint that begins with it, and the older ones may
     /// go only after that.
-    fn begin_segment(&mut self, first_sequence: u64) -> io::Result<()> {
+    pub(super) fn begin_segment(&mut self, first_sequence: u64) -> io::Result<()> {
         if self.active.offset > 0 && first_sequence == self.active.first_sequence {
             return self.empty_segment();
         }
@@ -223,7 +250,7 @@ impl Writer {
         self.save_checkpoint(first_sequence)?;
         self.rotating = false;
         self.active = Active { first_sequence, offset: 0, prepared: 0, file: Some(file) };
-        self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, durable_bytes: 0 });
+        self.shared.state().segments.push_back(Extent { first_sequence, restarts: 0, copies: 0, durable_bytes: 0 });
         Ok(())
     }
 
@@ -238,7 +265,7 @@ impl Writer {
         self.mend()
     }
 
-    fn save_checkpoint(&mut self, from_sequence: u64) -> io::Result<()> {
+    pub(super) fn save_checkpoint(&mut self, from_sequence: u64) -> io::Result<()> {
         self.checkpoint.save(&self.durable, from_sequence)?;
         self.shared.state().checkpoint_from = from_sequence;
         Ok(())
@@ -257,12 +284,12 @@ impl Writer {
     }
 
     /// Makes the active segment fit to append to: a new descriptor, nothing behind the last durable byte.
-    fn mend(&mut self) -> io::Result<()> {
+    pub(super) fn mend(&mut self) -> io::Result<()> {
         if self.active.file.is_some() {
             return Ok(());
         }
         let path = segment::path(&self.shared.settings.dir, self.active.first_sequence);
-        let file = disk::open(&path)?;
+        let file = disk::open(&path).inspect_err(|error| self.misplaced |= error.kind() == ErrorKind::NotFound)?;
         disk::set_len(&file, self.active.offset)?;
         if self.shared.sync_wanted() {
             disk::sync(&file)?;

@@ -17,6 +17,7 @@ fn a_torn_tail_is_cut_wherever_it_was_torn() {
         let (mut writer, reader, gauge, _) = open(settings.clone()).unwrap();
         append(&mut writer, &["kept"]);
         let kept = gauge.usage().bytes;
+        let cursor = std::fs::read(dir.path().join("cursor")).unwrap();
         append(&mut writer, &["torn", "away"]);
         let end = gauge.usage().bytes;
         drop((writer, reader, gauge));
@@ -28,8 +29,10 @@ fn a_torn_tail_is_cut_wherever_it_was_torn() {
                 torn.resize(whole.len(), 0);
             }
             std::fs::write(&path, &torn).unwrap();
+            // It never came to the end of that append.
+            std::fs::write(dir.path().join("cursor"), &cursor).unwrap();
             let (mut writer, mut reader, _, recovery) = open(settings.clone()).unwrap();
-            assert_eq!(recovery.torn_bytes, written(&torn) - kept);
+            assert_eq!((recovery.torn_bytes, recovery.missing), (written(&torn) - kept, 0));
             assert_eq!(append(&mut writer, &["next"]), 2);
             assert_eq!(texts(&mut reader), [(1, "kept".into()), (2, "next".into())], "torn at {len}");
         }
@@ -63,6 +66,7 @@ fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
     append(&mut writer, &["kept"]);
+    let cursor = std::fs::read(dir.path().join("cursor")).unwrap();
     let mut forged = bytes::BytesMut::new();
     // What a stranger may know of frames.
     let codec = frame::Codec { magic: *b"PNT1" };
@@ -72,6 +76,7 @@ fn a_torn_frame_whose_payload_looks_like_a_frame_is_cut_whole() {
     drop((writer, reader, gauge));
     let file = OpenOptions::new().write(true).open(last_segment(dir.path())).unwrap();
     file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    std::fs::write(dir.path().join("cursor"), &cursor).unwrap();
     let (mut writer, mut reader, ..) = open(settings(dir.path())).unwrap();
     assert_eq!(texts(&mut reader), [(1, "kept".into())]);
     assert_eq!(append(&mut writer, &["next"]), 2);
@@ -89,9 +94,40 @@ fn damage_in_the_last_frame_is_set_aside_before_it_is_cut() {
         let end = gauge.usage().bytes;
         drop((writer, reader, gauge));
         flip(&last_segment(dir.path()), end - 1);
-        drop(open(settings).unwrap());
+        let (mut writer, mut reader, gauge, recovery) = open(settings).unwrap();
         let aside = std::fs::read_dir(dir.path().join("corrupt")).map_or(0, Iterator::count);
-        assert_eq!(aside, 1, "\"they are never silently cut\"");
+        assert_eq!((aside, recovery.missing), (1, 1), "\"they are never silently cut\"");
+        assert_eq!(texts(&mut reader), [(1, "one".into())]);
+        reader.ack(1).unwrap();
+        assert_eq!((gauge.usage().progress.damaged, gauge.usage().waiting), (1, 0));
+        assert_eq!(append(&mut writer, &["three"]), 3, "no sequence is given twice");
+        assert_eq!(texts(&mut reader), [(3, "three".into())]);
+        reader.ack(3).unwrap();
+        assert_eq!(gauge.usage().progress.damaged, 1);
+    }
+}
+
+/// Whatever a flipped bit makes it look like: the length, too, is in the frame.
+#[test]
+fn damage_anywhere_in_the_last_frame_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, gauge, _) = open(settings(dir.path())).unwrap();
+    append(&mut writer, &["one"]);
+    let start = gauge.usage().bytes;
+    append(&mut writer, &["two", "three"]);
+    let end = gauge.usage().bytes;
+    drop((writer, reader, gauge));
+    let (path, cursor) = (last_segment(dir.path()), dir.path().join("cursor"));
+    let (sound, known) = (std::fs::read(&path).unwrap(), std::fs::read(&cursor).unwrap());
+    for at in start..end {
+        std::fs::write(&path, &sound).unwrap();
+        std::fs::write(&cursor, &known).unwrap();
+        flip(&path, at);
+        let (_writer, mut reader, gauge, recovery) = open(settings(dir.path())).unwrap();
+        assert_eq!((recovery.missing, gauge.usage().next_sequence), (2, 4), "byte {at}");
+        assert_eq!(texts(&mut reader).len(), 1);
+        reader.ack(1).unwrap();
+        assert_eq!((gauge.usage().progress.damaged, gauge.usage().waiting), (2, 0), "byte {at}");
     }
 }
 
