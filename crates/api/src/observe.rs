@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use service::metrics::Metrics;
+use service::shown;
 use tracing::{Span, debug, debug_span, warn};
 use uuid::Uuid;
 
@@ -53,8 +54,12 @@ impl Observed {
         let (status, elapsed_us) = (response.status().as_u16(), elapsed.as_micros());
         let path = path.as_deref().or(route.as_deref()).unwrap_or_default();
         span.in_scope(|| match status {
-            500.. => warn!(%method, path, status, elapsed_us, request_id = ?id, "request failed"),
-            _ => debug!(%method, path, status, elapsed_us, "request"),
+            500.. => {
+                let (method, path) = (shown(&method), shown(path));
+                warn!(method, path, status, elapsed_us, request_id = ?id, "request failed");
+            }
+            // Every argument is made only where the level is on.
+            _ => debug!(method = shown(&method), path = shown(path), status, elapsed_us, "request"),
         });
         metrics.observe(&method, route, response.status(), elapsed);
         response.headers_mut().insert(REQUEST_ID, id);

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use service::ask::{Server, ask};
 use service::commands::print;
-use service::{Exit, Fatal};
+use service::{Exit, Fatal, shown};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,11 +55,12 @@ pub async fn reproject(config: Config) -> Result<(), Fatal> {
 async fn by_the_api(config: &Config) -> Result<(), Fatal> {
     let (server, addr) = (config.server(), config.api_addr);
     let anybody = Server { token: None, ..server.clone() };
-    let strange =
-        |answer: &str| Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {answer}"));
+    let strange = |answer: &str| {
+        Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {}", shown(answer)))
+    };
     let answer = ask(&server, "POST", "/leituras/refazer").await?;
     if matches!(answer.status, 401 | 403) {
-        let problem = format_args!("the API at {addr} wants a token with the scope write: {}", answer.body);
+        let problem = format_args!("the API at {addr} wants a token with the scope write: {}", shown(&answer.body));
         return Err(Fatal::setting("API_TOKEN", problem));
     }
     if answer.status != 202 {

@@ -2,12 +2,15 @@
 
 use std::error::Error;
 
-/// The error's text and those of its sources, without saying the same twice.
+use crate::shown;
+
+/// The error's text and those of its sources, without saying the same twice; each as [`shown()`] cuts and escapes it,
+/// since an error may quote what a peer sent.
 pub fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let mut text = shown(error);
     let mut source = error.source();
     while let Some(inner) = source {
-        let inner_text = inner.to_string();
+        let inner_text = shown(inner);
         if !text.contains(&inner_text) {
             text = format!("{text}: {inner_text}");
         }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::ask::{Answer, Server, ask};
 use crate::settings::Source;
-use crate::{Exit, Fatal};
+use crate::{Exit, Fatal, shown};
 
 /// A value is not padded further than this.
 const VALUE_WIDTH_MAX: usize = 48;
@@ -29,6 +29,8 @@ pub async fn health(server: Server) -> Result<(), Fatal> {
     let server = Server { token: None, ..server };
     match ask(&server, "GET", "/readyz").await? {
         Answer { status: 200, .. } => Ok(()),
-        Answer { body, .. } => Err(Fatal::new(Exit::Unavailable, format_args!("{}: not ready: {body}", server.addr))),
+        Answer { body, .. } => {
+            Err(Fatal::new(Exit::Unavailable, format_args!("{}: not ready: {}", server.addr, shown(body))))
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`http`]: serves a router within limits, plainly or with TLS
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
-//! - [`exit`]: which exit code says what; [`causes()`]: an error on one line
+//! - [`exit`]: which exit code says what; [`causes()`]: an error on one line; [`shown()`]: a peer's text, cut and escaped
 //! - [`mod@ask`]: asks a server of ours on this machine; [`clock`]: the time since the boot
 //! - [`commands`]: what the subcommands check and health have in common; [`doctor`]: what check finds
 
@@ -23,8 +23,10 @@ pub mod http;
 pub mod launch;
 pub mod metrics;
 pub mod settings;
+mod shown;
 pub mod shutdown;
 pub mod telemetry;
 
 pub use causes::causes;
 pub use exit::{Exit, Fatal};
+pub use shown::{SHOWN_CHARS_MAX, shown};

@@ -49,10 +49,16 @@ fn filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErro
     EnvFilter::builder().parse(text)
 }
 
+/// rumqttc logs packets as the broker sent them, of any length and number. What matters of them the subscriber says.
+const SILENT: &str = "rumqttc=off";
+
 /// Starts logging for the whole process; call it once.
 pub fn init(settings: &LogSettings) -> Result<(), Fatal> {
     let filter = filter(&settings.log_level)
         .map_err(|error| Fatal::setting("LOG_LEVEL", format_args!("{error}; {LEVEL_EXPECTED}")))?;
+    let is_named = settings.log_level.contains("rumqttc");
+    let filter =
+        if is_named { filter } else { filter.add_directive(SILENT.parse().expect("a directive of tracing's form")) };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,7 +1,7 @@
 //! The subcommand `quarantine`.
 
 use service::commands::print;
-use service::{Exit, Fatal};
+use service::{Exit, Fatal, shown};
 
 use crate::config::{Chosen, QuarantineAction, Settings};
 use crate::forward::batch::Stored;
@@ -35,6 +35,8 @@ fn list(settings: &Settings, quarantine: &Quarantine) -> Result<(), Fatal> {
     for entry in entries {
         let Entry { sequence, quarantined_at, status, reason, topic, payload_base64, .. } = &entry;
         let bytes = payload_base64.len() / 4 * 3;
+        // The files may come from an older version, and the topic is a publisher's.
+        let (topic, reason) = (shown(topic), shown(reason));
         print(&format!("{sequence}\t{quarantined_at}\t{status}\t≤ {bytes} bytes\t{topic}\t{reason}\n"));
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use service::shown;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -48,7 +49,8 @@ impl Audit {
         let address = address.to_string();
         let token = token.as_deref().unwrap_or("none");
         let path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)];
-        warn!(target: "audit", token, address, %method, path, status, why, left_out, "access refused");
+        let (method, why) = (shown(method), shown(why));
+        warn!(target: "audit", token, address, method, path, status, why, left_out, "access refused");
     }
 
     /// A producer that is not this sender's to use.

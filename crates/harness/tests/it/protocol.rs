@@ -5,6 +5,7 @@
 //! - [`endings`]: every way in which a broker turns a client away
 //! - [`malformed`]: what is no MQTT, or breaks its rules
 //! - [`options`]: what CONNACK and SUBACK may say
+//! - [`peer_text`]: what a broker says in words
 //! - [`pressure`]: a broker that sends too much or reads too little
 
 mod acks;
@@ -12,6 +13,7 @@ mod duplicates;
 mod endings;
 mod malformed;
 pub(crate) mod options;
+mod peer_text;
 mod pressure;
 
 use dados::Dado;

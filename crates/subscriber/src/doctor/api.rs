@@ -4,9 +4,9 @@ use dados::{Dado, Problem, Topico};
 use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use service::Exit;
 use service::doctor::words::grouped;
 use service::doctor::{Finding, clock};
+use service::{Exit, shown};
 use url::Url;
 
 use super::http::{Answer, ask};
@@ -140,11 +140,8 @@ fn token(is_set: bool, write: &Result<Answer, String>, read: &Result<Answer, Str
 /// What an answer says is wrong: problem+json, or its beginning.
 fn reason(answer: &Answer) -> String {
     match serde_json::from_str::<Problem>(&answer.body) {
-        Ok(problem) => format!("{} ({})", problem.detail.unwrap_or(problem.title), answer.status),
-        Err(_) => {
-            let start = answer.body.chars().take(120).map(|c| if c.is_control() { ' ' } else { c });
-            format!("it answers {} {}", answer.status, start.collect::<String>()).trim_end().to_owned()
-        }
+        Ok(problem) => format!("{} ({})", shown(problem.detail.unwrap_or(problem.title)), answer.status),
+        Err(_) => format!("it answers {} {}", answer.status, shown(answer.body.trim_end())).trim_end().to_owned(),
     }
 }
 
@@ -168,7 +165,7 @@ mod tests {
             (answer(200, "<html>"), FAIL, "no ponte-api"),
             (answer(200, r#"{"status":"fine"}"#), FAIL, "no ponte-api"),
             (answer(507, r#"{"title":"x","status":507,"detail":"the disk is full"}"#), FAIL, "the disk is full (507)"),
-            (answer(502, "Bad\nGateway"), FAIL, "it answers 502 Bad Gateway"),
+            (answer(502, "Bad\nGateway"), FAIL, "it answers 502 Bad\\nGateway"),
             (Err("nobody answers there".into()), FAIL, "nobody answers there"),
         ] {
             let finding = readiness(&url, &answer);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dados::Timestamp;
 use reqwest::RequestBuilder;
 use reqwest::header::{DATE, LINK};
+use service::shown;
 
 /// How long an answer is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,5 +54,5 @@ fn fault(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    if error.is_connect() { format!("nobody answers there ({cause})") } else { cause.to_string() }
+    if error.is_connect() { format!("nobody answers there ({})", shown(cause)) } else { shown(cause) }
 }

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 
 use reqwest::Client;
-use service::Exit;
 use service::ask::reachable;
 use service::doctor::Finding;
 use service::doctor::words::grouped;
+use service::{Exit, shown};
 
 use super::flow::Flow;
 use super::http::{Answer, ask};
@@ -66,11 +66,11 @@ fn told(subject: String, report: &Report) -> Finding {
     let mut finding = if report.ready {
         Finding::ok(subject, format!("the subscriber runs and is ready; {counts}"))
     } else {
-        let faults: Vec<_> = faults.into_iter().map(String::as_str).collect();
+        let faults: Vec<_> = faults.into_iter().map(shown).collect();
         Finding::warn(subject, format!("the subscriber runs and is not ready: {}; {counts}", faults.join("; ")))
     };
     if let Some(fault) = &report.api.fault {
-        finding = finding.note(format!("it cannot deliver now: {fault}"));
+        finding = finding.note(format!("it cannot deliver now: {}", shown(fault)));
     }
     if spool.quarantined > 0 {
         finding = finding.note(format!(

@@ -10,7 +10,7 @@ use dados::{Inseridos, Problem, Produtor, Relato};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Response, StatusCode};
 use secrecy::ExposeSecret;
-use service::{Exit, Fatal, causes};
+use service::{Exit, Fatal, causes, shown};
 use url::Url;
 use uuid::Uuid;
 
@@ -270,8 +270,8 @@ async fn confirmed(response: Response, rows: u64) -> Outcome {
 async fn problem(response: Response) -> (String, Option<String>) {
     let text = body(response).await;
     match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) => (problem.detail.unwrap_or(problem.title), problem.field),
-        Err(_) => (text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(), None),
+        Ok(problem) => (shown(problem.detail.unwrap_or(problem.title)), problem.field),
+        Err(_) => (shown(text.trim_end()), None),
     }
 }
 

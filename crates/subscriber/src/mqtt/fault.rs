@@ -5,7 +5,7 @@ use std::time::Duration;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError};
 
-use service::causes;
+use service::{causes, shown};
 
 use crate::retry::Backoff;
 
@@ -69,6 +69,9 @@ impl From<ConnectionError> for Fault {
                 Self { closed: true, ..Self::new("the broker closed the connection") }
             }
             ConnectionError::MqttState(StateError::AwaitPingResp) => Self::new("the broker does not answer pings"),
+            ConnectionError::NotConnAck(_) => {
+                Self::new("the broker broke the protocol: its first packet is no CONNACK")
+            }
             ConnectionError::Timeout(_) => Self::new("no connection in time"),
             ConnectionError::Tls(error) => Self::new(tls(&error)),
             other => Self::new(causes(&other)),
@@ -102,7 +105,7 @@ fn connack(code: ConnectReturnCode) -> Fault {
 
 fn disconnected(code: DisconnectReasonCode, reason: Option<String>) -> Fault {
     use DisconnectReasonCode as Code;
-    let said = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let said = reason.map(|reason| format!(" ({})", shown(reason))).unwrap_or_default();
     match code {
         Code::SessionTakenOver => Fault::refused(format!(
             "another client connected with the same client id{said}: give each subscriber its own MQTT_CLIENT_ID"

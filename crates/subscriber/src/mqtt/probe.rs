@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, RetainForwardRule, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use service::Fatal;
+use service::{Fatal, shown};
 
 use super::fault::Fault;
 use super::{options, subscribe};
@@ -188,7 +188,7 @@ impl From<ConnAck> for Limits {
             has_wildcards: is_available(said.wildcard_subscription_available),
             has_shared: is_available(said.shared_subscription_available),
             keep_alive_s: said.server_keep_alive,
-            client_id: said.assigned_client_identifier,
+            client_id: said.assigned_client_identifier.map(shown),
             receive_maximum: said.receive_max,
             topic_aliases_max: said.topic_alias_max,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rumqttc::v5::AsyncClient;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, RetainForwardRule, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason};
+use service::shown;
 use tracing::{error, info, warn};
 
 use crate::config::{Mqtt, Retained, Subscription};
@@ -92,7 +93,8 @@ impl Subscriber {
         let gone =
             |reason: &UnsubAckReason| matches!(reason, UnsubAckReason::Success | UnsubAckReason::NoSubscriptionExisted);
         if !unsuback.reasons.iter().all(gone) {
-            warn!(broker = self.broker, reasons = ?unsuback.reasons, "the broker refuses to unsubscribe");
+            let reasons = shown(format_args!("{:?}", unsuback.reasons));
+            warn!(broker = self.broker, reasons, "the broker refuses to unsubscribe");
             self.unsubscribed = false;
         }
         self.unsubacks_due = self.unsubacks_due.saturating_sub(1);
