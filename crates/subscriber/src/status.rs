@@ -76,6 +76,9 @@ pub(crate) struct Spool {
     pub(crate) bytes: u64,
     pub(crate) bytes_max: u64,
     pub(crate) quarantined: u64,
+    /// Messages that were removed from the disk, or that it gave back damaged.
+    #[serde(default)]
+    pub(crate) damaged: u64,
     pub(crate) fault: Option<String>,
 }
 
@@ -178,6 +181,7 @@ impl Status {
                 bytes: usage.bytes,
                 bytes_max: usage.bytes_max,
                 quarantined: parts.quarantined,
+                damaged: usage.progress.damaged,
                 fault: parts.spool_fault.clone(),
             },
             api: Api { fault: parts.api_fault.clone(), missing: parts.missing },

@@ -72,6 +72,12 @@ fn told(subject: String, report: &Report) -> Finding {
     if let Some(fault) = &report.api.fault {
         finding = finding.note(format!("it cannot deliver now: {}", shown(fault)));
     }
+    if spool.damaged > 0 {
+        finding = finding.note(format!(
+            "{} messages were lost on the spool's disk: files were removed, or are damaged (see its log, and corrupt/ in SPOOL_DIR)",
+            count(spool.damaged)
+        ));
+    }
     if spool.quarantined > 0 {
         finding = finding.note(format!(
             "{} messages that the API refused wait in quarantine: ponte-subscriber quarantine list",
@@ -92,7 +98,7 @@ mod tests {
             "ready": ready,
             "broker": {"connected": ready, "session_resumed": true, "fault": fault, "subscription_faults": []},
             "spool": {"producer": uuid::Uuid::nil(), "captured": 12_345, "waiting": 2, "bytes": 0, "bytes_max": 1,
-                      "quarantined": quarantined, "fault": null},
+                      "quarantined": quarantined, "damaged": quarantined, "fault": null},
             "api": {"fault": null, "missing": 0}
         }))
         .unwrap()
@@ -104,7 +110,7 @@ mod tests {
         assert_eq!((finding.level, finding.notes.len()), (Level::Ok, 0));
         assert!(finding.what.contains("12,345 messages captured so far, 2 wait"), "{finding:?}");
         let finding = told("x".into(), &report(false, Some("no broker"), 3));
-        assert_eq!((finding.level, finding.notes.len()), (Level::Warn, 1));
+        assert_eq!((finding.level, finding.notes.len()), (Level::Warn, 2));
         assert!(finding.what.contains("not ready: no broker"), "{finding:?}");
     }
 
