@@ -139,6 +139,7 @@ async fn rows(State(fake): State<Shared>, Query(query): Query<HashMap<String, St
         qos: None,
         retido: None,
         dup: None,
+        hora_corrigida: None,
         formato: None,
         hora_corrigida: None,
     };
