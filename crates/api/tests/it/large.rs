@@ -24,8 +24,8 @@ fn object(valor: &str) -> String {
 /// Rows 1, 3 and 5 are small, 2 and 4 are large.
 async fn spawn_rows() -> App {
     let app = spawn_app().await;
-    for number in 1..=5 {
-        let valor = if number % 2 == 0 { large(number) } else { number.to_string() };
+    for number in 1..=5_usize {
+        let valor = if number.is_multiple_of(2) { large(number) } else { number.to_string() };
         let response = app.post(JSON, object(&valor)).send().await.unwrap();
         assert_eq!(
             (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
