@@ -141,7 +141,6 @@ async fn rows(State(fake): State<Shared>, Query(query): Query<HashMap<String, St
         dup: None,
         hora_corrigida: None,
         formato: None,
-        hora_corrigida: None,
     };
     let page: Vec<Dado> = all.iter().skip(at).take(1).map(row).collect();
     let link = format!("</dados?topico=t&desde={}&limite=1&cursor={}>; rel=\"next\"", query["desde"], at + 1);
