@@ -66,6 +66,8 @@ struct State {
     ledger_version: AtomicU64,
     /// Rows that the indexes of topics and of time have not taken up yet.
     unindexed: AtomicU64,
+    /// How often a batch has waited for work aside.
+    delays: AtomicU64,
 }
 
 impl Ingest {
@@ -106,6 +108,11 @@ impl Ingest {
     /// What the write-ahead log has, if that is much and somebody's read keeps it from starting over; else 0.
     pub(crate) fn held_log_bytes(&self) -> u64 {
         self.tidings.held_bytes()
+    }
+
+    /// A number that grows whenever a batch has waited for work aside.
+    pub(crate) fn delays(&self) -> u64 {
+        self.state.delays.load(Ordering::Relaxed)
     }
 
     /// The newest row's id, which changes once the row can be read.
@@ -156,7 +163,12 @@ pub(crate) fn start(
     closing: CancellationToken,
 ) -> (Ingest, impl Future<Output = ()> + Send) {
     let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
-    let state = State { health: Health::default(), ledger_version: AtomicU64::new(0), unindexed: AtomicU64::new(0) };
+    let state = State {
+        health: Health::default(),
+        ledger_version: AtomicU64::new(0),
+        unindexed: AtomicU64::new(0),
+        delays: AtomicU64::new(0),
+    };
     let (aside, work) = aside::queue();
     let (newest, newest_seen) = watch::channel(0);
     let tidings = Arc::new(Tidings::new(writer.files()));
@@ -252,7 +264,10 @@ impl Task {
         let started = Instant::now();
         work(&mut self.writer).await;
         let elapsed = started.elapsed();
-        debug!(elapsed_us = elapsed.as_micros(), "work aside");
+        debug!(elapsed_us = elapsed.as_micros(), waiting = self.waiting.len(), "work aside");
+        if !self.waiting.is_empty() {
+            self.state.delays.fetch_add(1, Ordering::Relaxed);
+        }
         self.share.work_took(elapsed);
         self.logged(aside::WORK_BYTES).await;
     }

@@ -115,7 +115,7 @@ impl Projections {
         registry.register("messages_projected", "Messages that readings were derived from", self.messages.clone());
         registry.register("readings", "Readings derived from them", self.readings.clone());
         let help = "What no reading came of, by kind: messages without a time, times of devices that were not readable, \
-                    fields beyond the limits";
+                    fields beyond the limits of a message (field) and of a topic (new_field)";
         registry.register("readings_lost", help, self.lost.clone());
         self.count(Losses::default());
     }
@@ -126,8 +126,13 @@ impl Projections {
         self.count(losses);
     }
 
-    fn count(&self, Losses { untimed, unreadable_times, omitted_fields }: Losses) {
-        for (kind, count) in [("untimed", untimed), ("device_time", unreadable_times), ("field", omitted_fields)] {
+    fn count(&self, Losses { untimed, unreadable_times, omitted_fields, refused_fields }: Losses) {
+        for (kind, count) in [
+            ("untimed", untimed),
+            ("device_time", unreadable_times),
+            ("field", omitted_fields),
+            ("new_field", refused_fields),
+        ] {
             self.lost.get_or_create(&[("kind", kind)]).inc_by(count);
         }
     }

@@ -1,6 +1,7 @@
 //! The projector: derives readings, lists and roll-ups from `dados`, behind ingest and never in its way.
 //!
 //! - [`fields`]: what is in a payload; [`device_time`]: what it says of its own time
+//! - [`known`]: how many fields a topic may have
 //! - [`step`]: what follows from consecutive messages
 //! - [`rebuild`]: all of it anew, beside what is read
 //! - [`state`]: what others see of it
@@ -11,52 +12,57 @@
 
 pub mod device_time;
 pub(crate) mod fields;
+mod known;
 mod rebuild;
 mod state;
 mod step;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dados::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::device_time::Rules;
+use self::known::{Known, LIMITS};
 use self::state::Shared;
 pub(crate) use self::state::{Lag, Projection};
 pub(crate) use self::step::Losses;
-use self::step::derive;
+use self::step::{Steps, derive};
 use crate::ingest::{AsideError, Ingest};
 use crate::metrics::Projections;
-use crate::store::projection::{Carried, Generation, Next, Position, Projected, Step};
+use crate::store::projection::{Carried, Generation, Next, Position, Projected};
 use crate::store::{Reader, StoreError};
 
 /// What comes within this time is taken up together: a chart is not looked at more often.
 const LINGER_MIN: Duration = Duration::from_secs(1);
-/// In a stream it becomes longer, up to this: a step writes a few pages for each field, however many messages it has.
-const LINGER_MAX: Duration = Duration::from_secs(10);
+/// In a stream it becomes longer, up to this: a step writes a few pages for each field, however many messages it has. What
+/// is derived is then behind by little more than this.
+const LINGER_MAX: Duration = Duration::from_secs(3);
 /// So many messages at once are a stream.
 const STREAM_ROWS: usize = 64;
 /// How long it rests after a failure.
 const RETRY: Duration = Duration::from_secs(2);
+/// How often it warns of fields that are left out, at most.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Messages that are read at once.
-const STRETCH_ROWS: usize = 4096;
+const STRETCH_ROWS: usize = 32_768;
 /// Messages that are worth a stretch while others come.
 const STRETCH_ROWS_WORTH: usize = 256;
-/// Readings that a step adds, about, while messages come: a batch may wait for it, not quite a millisecond,
-const STEP_READINGS_BUSY: usize = 256;
-/// and while none do.
-const STEP_READINGS_IDLE: usize = 4096;
-/// While messages come, it rests after a step for so many times as long as that took, so that no message waits for two,
-const REST_TIMES: u32 = 8;
-/// and no longer than this,
-const REST_MAX: Duration = Duration::from_millis(50);
-/// unless so many messages wait: then it would not keep up.
-const REST_LAG_MAX: i64 = 65_536;
+/// Rows that a step writes into all tables, about: a batch may wait for it, two milliseconds or so.
+const STEP_ROWS: usize = 768;
+/// After a step that a batch has waited for, it rests for so many times as long as that took, so that no message waits for
+/// two,
+const REST_TIMES: u32 = 4;
+/// and no longer than this.
+const REST_MAX: Duration = Duration::from_millis(20);
+/// After so long it rests no more until it has taken up all that there is: else it might not keep up.
+const RESTING_MAX: Duration = Duration::from_secs(2);
 
 /// Why messages were not taken up.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +80,19 @@ struct Projector {
     ingest: Ingest,
     reader: Reader,
     rules: Arc<Rules>,
+    known: Arc<Mutex<Known>>,
     metrics: Projections,
     shared: Arc<Shared>,
     newest: watch::Receiver<i64>,
     at: Projected,
     linger: Duration,
+    /// When it last began to take up what there is.
+    began: Instant,
     /// Messages taken up since it last waited.
     taken_up: usize,
     is_failing: bool,
+    /// When it last warned of fields that are left out.
+    warned: Option<Instant>,
 }
 
 /// Which messages are taken up, and into which tables.
@@ -94,8 +105,7 @@ struct Road {
 
 /// What follows from a stretch of messages, and waits for the writer.
 struct Stretch {
-    steps: Vec<Step>,
-    to: Position,
+    steps: Steps,
     messages: usize,
     losses: Losses,
 }
@@ -111,9 +121,21 @@ pub(crate) fn start(
     let shared = Arc::new(Shared::new());
     let newest = ingest.newest();
     let projection = Projection::new(shared.clone(), newest.clone());
-    let (rules, at, linger) = (Arc::new(rules), Projected::default(), LINGER_MIN);
-    let projector =
-        Projector { ingest, reader, rules, metrics, shared, newest, at, linger, taken_up: 0, is_failing: false };
+    let projector = Projector {
+        ingest,
+        reader,
+        rules: Arc::new(rules),
+        known: Arc::new(Mutex::new(Known::new(LIMITS))),
+        metrics,
+        shared,
+        newest,
+        at: Projected::default(),
+        linger: LINGER_MIN,
+        began: Instant::now(),
+        taken_up: 0,
+        is_failing: false,
+        warned: None,
+    };
     let task = async move {
         closing.run_until_cancelled(projector.run()).await;
     };
@@ -135,6 +157,7 @@ impl Projector {
     async fn work(&mut self) -> Failure {
         let work = async {
             self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await?;
+            self.known.lock().await.clear();
             self.tell();
             loop {
                 self.keep_up().await?;
@@ -152,6 +175,7 @@ impl Projector {
 
     /// Takes up all that there is.
     async fn keep_up(&mut self) -> Result<(), Failure> {
+        self.began = Instant::now();
         if self.lag() > 0 {
             let road = Road { generation: Generation::Current, last_id: i64::MAX, carried: Carried::default() };
             self.advance(self.at.current.clone(), road, usize::MAX).await?;
@@ -164,21 +188,21 @@ impl Projector {
         let mut made = self.make(from, road).await?;
         let has_any = made.is_some();
         for _ in 0..stretches_max {
-            let Some(Stretch { steps, to, messages, losses }) = made else { break };
-            let readings: usize = steps.iter().map(|step| step.readings.len()).sum();
-            let steps_count = steps.len();
-            let lag = road.last_id.min(self.newest_id()) - to.last_id;
-            let (added, following) = tokio::join!(self.add(steps, road.generation, lag), self.make(to.clone(), road));
-            added?;
+            let Some(Stretch { steps, messages, losses }) = made else { break };
+            let (to, readings) = (steps.to().clone(), steps.readings());
+            let (added, following) = tokio::join!(self.add(steps, road.generation), self.make(to.clone(), road));
+            let steps_count = added?;
             debug!(until_id = to.last_id, messages, readings, steps_count, ?road.generation, "projected");
             match &mut self.at {
                 Projected { current, .. } if road.generation == Generation::Current => {
                     self.metrics.projected(messages, readings, losses);
+                    self.shared.refused.fetch_add(losses.refused_fields, Ordering::Relaxed);
                     *current = to;
                 }
                 Projected { next: Some(next), .. } => next.at = to,
                 Projected { .. } => {}
             }
+            self.warn_of_refused(losses.refused_fields);
             self.taken_up += messages;
             self.recovered();
             self.tell();
@@ -189,30 +213,41 @@ impl Projector {
         Ok(has_any)
     }
 
-    /// Hands the steps to the writer, one after the other: between two of them, batches have their turn.
-    async fn add(&self, steps: Vec<Step>, generation: Generation, lag: i64) -> Result<(), AsideError> {
+    /// Hands the steps to the writer, one after the other: between two of them, batches have their turn. How many there
+    /// were.
+    async fn add(&self, steps: Steps, generation: Generation) -> Result<usize, AsideError> {
+        let (mut count, mut delays) = (0, self.ingest.delays());
         for step in steps {
             let began = Instant::now();
             self.ingest.aside(move |writer| Box::pin(async move { writer.project(&step, generation).await })).await?;
-            if self.is_busy() && lag <= REST_LAG_MAX {
+            count += 1;
+            let is_late = generation == Generation::Current && self.began.elapsed() > RESTING_MAX;
+            let has_delayed = std::mem::replace(&mut delays, self.ingest.delays()) != delays;
+            if has_delayed && !is_late {
                 tokio::time::sleep(REST_MAX.min(began.elapsed() * REST_TIMES)).await;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// What follows from the next messages; none where there are none.
-    async fn make(&self, from: Position, Road { last_id, carried, .. }: Road) -> Result<Option<Stretch>, Failure> {
+    async fn make(&self, from: Position, road: Road) -> Result<Option<Stretch>, Failure> {
+        let Road { generation, last_id, carried } = road;
         let messages = self.reader.messages(&from, last_id, STRETCH_ROWS).await?;
         if messages.is_empty() && from.ahead.is_none() {
             return Ok(None);
         }
+        let mut known = self.known.clone().lock_owned().await;
+        for topico in known.missing(&messages, generation) {
+            let fields = self.reader.known_fields(&topico, from.last_id, (generation, carried), LIMITS.fields).await?;
+            known.load(topico, fields);
+        }
         let rules = self.rules.clone();
-        let readings_max = if self.is_busy() { STEP_READINGS_BUSY } else { STEP_READINGS_IDLE };
         let derived = tokio::task::spawn_blocking(move || {
-            let (steps, losses) = derive(&from, &messages, &rules, carried, readings_max, Timestamp::now());
-            let to = steps.last().map_or(from, |step| step.to.clone());
-            Stretch { steps, to, messages: messages.len(), losses }
+            let (steps, losses) = derive(&from, &messages, &rules, carried, STEP_ROWS, Timestamp::now(), &mut known);
+            known.forget(&messages);
+            let messages = messages.iter().take_while(|message| message.id <= steps.to().last_id).count();
+            Stretch { steps, messages, losses }
         });
         derived.await.map(Some).map_err(|_| Failure::Thread)
     }
@@ -252,6 +287,16 @@ impl Projector {
 
     fn tell(&self) {
         self.shared.tell(&self.at);
+    }
+
+    fn warn_of_refused(&mut self, fields: u64) {
+        if fields > 0 && self.warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            warn!(
+                fields,
+                "a topic has too many new fields: its messages are stored, readings of those fields are left out"
+            );
+        }
     }
 
     fn recovered(&mut self) {

@@ -55,6 +55,7 @@ impl Projector {
             self.ingest.aside(|writer| Box::pin(async move { writer.project(&step, Generation::Next).await })).await?;
         }
         let swapped = self.ingest.aside(|writer| Box::pin(writer.swap())).await?;
+        self.known.lock().await.clear();
         self.at = self.ingest.aside(|writer| Box::pin(writer.projected())).await?;
         self.tell();
         if swapped {

@@ -26,6 +26,9 @@ pub(crate) struct Lag {
     pub(crate) refazendo: Option<u64>,
     /// How often all was made anew since the start.
     pub(crate) refeitas: u64,
+    /// Readings left out since the start, since their topics have too many fields, or too many new ones in a minute.
+    #[serde(default)]
+    pub(crate) omitidas: u64,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub(super) struct Shared {
     /// -1 where nothing is made anew.
     next_id: AtomicI64,
     pub(super) rebuilt: AtomicU64,
+    pub(super) refused: AtomicU64,
     pub(super) rebuild: Notify,
 }
 
@@ -66,7 +70,8 @@ impl Projection {
 
     pub(crate) fn state(&self) -> Lag {
         let refeitas = self.shared.rebuilt.load(Ordering::Relaxed);
-        Lag { atraso: self.lag(), refazendo: self.rebuild_lag(), refeitas }
+        let omitidas = self.shared.refused.load(Ordering::Relaxed);
+        Lag { atraso: self.lag(), refazendo: self.rebuild_lag(), refeitas, omitidas }
     }
 
     /// Has all projections made anew, unless they are already.

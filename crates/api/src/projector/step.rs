@@ -1,19 +1,24 @@
 //! What follows from consecutive messages: readings, and what they change in lists and roll-ups. Pure.
 
-use std::collections::{BTreeMap, HashSet};
-use std::iter::from_fn;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use dados::Timestamp;
 
+pub(crate) use self::pieces::Steps;
+use self::pieces::{Part, Parts, Point, Series, Stamp};
 use super::device_time::{DeviceTime, Rules, device_time};
-use super::fields::{Field, fields};
-use crate::store::projection::{Ahead, Carried, FieldNews, Message, Position, Reading, RollUp, Step, TopicNews};
+use super::fields::fields;
+use super::known::Known;
+use crate::store::projection::{Ahead, Carried, Message, Position, Since, TopicNews};
+
+mod pieces;
 
 /// Characters of a message that `topicos` shows.
 const NEWEST_CHARS_MAX: usize = 1024;
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 3_600_000;
+/// Readings that are in memory at once, about: a message more at most. Fewer would make steps of many fields costly,
+/// which then have but a few readings of each.
+const READINGS_MAX: usize = 65_536;
 /// A time further ahead of our clock than this is that of a wrong clock: it does not become the newest of a topic or a
 /// field that has a plausible one.
 const AHEAD_MS_MAX: i64 = 5 * 60_000;
@@ -29,128 +34,113 @@ pub(crate) struct Losses {
     pub(crate) unreadable_times: u64,
     /// Fields beyond the limits of a message.
     pub(crate) omitted_fields: u64,
+    /// Readings of fields beyond the limits of a topic.
+    pub(crate) refused_fields: u64,
 }
 
 /// What follows from the messages beyond `from`, in the order of their ids, as steps that lead from there on. Where `from`
 /// is between two pieces of a step, the messages begin with all that the step has left, and no message at all ends it too.
 ///
-/// A step has some `readings_max` readings: more only where a message has. What is `carried` is not added to roll-ups again.
-/// `now` is our clock, which tells the times that lie in the future.
+/// A step has some `rows_max` rows in all its tables: more only where a field has as many readings. No more messages are
+/// taken up than make some [`READINGS_MAX`] readings. What is `carried` is not added to roll-ups again.
+/// `now` is our clock, which tells the times that lie in the future; `known` has the fields of all topics of the messages
+/// as they were at `from`.
 pub(crate) fn derive(
     from: &Position,
     messages: &[Message],
     rules: &Rules,
     carried: Carried,
-    readings_max: usize,
+    rows_max: usize,
     now: Timestamp,
-) -> (Vec<Step>, Losses) {
-    let (mut steps, mut losses, mut rest) = (Vec::new(), Losses::default(), messages);
+    known: &mut Known,
+) -> (Steps, Losses) {
     let ahead_from: Arc<str> = ahead_from(now).into();
-    let (mut from, mut ahead) = (from.clone(), from.ahead.as_ref().map(|ahead| ahead.until_id));
-    while !rest.is_empty() || ahead.is_some() {
-        let mut making = Making { carried, losses, ahead_from: ahead_from.clone(), ..Making::default() };
-        let is_next = |message: &Message, making: &Making| match ahead {
-            Some(until_id) => message.id <= until_id,
-            None => making.readings_of(&message.topico) < readings_max,
-        };
-        while let Some((message, later)) = rest.split_first()
-            && is_next(message, &making)
-        {
-            making.add(message, rules);
-            (rest, making.last_id) = (later, message.id);
+    let (mut parts, mut losses, mut readings, mut rest) = (VecDeque::new(), Losses::default(), 0, messages);
+    let mut begun = from.ahead.as_ref();
+    let mut last_id = from.last_id;
+    while begun.is_some() || (!rest.is_empty() && readings < READINGS_MAX) {
+        let mut gathering =
+            Gathering { carried, done: begun, losses, ahead_from: ahead_from.clone(), ..Gathering::default() };
+        while let Some((message, later)) = rest.split_first() {
+            let is_next = match begun {
+                Some(Ahead { until_id, .. }) => message.id <= *until_id,
+                None => {
+                    gathering.messages_of(&message.topico) < rows_max
+                        && readings + gathering.points.len() < READINGS_MAX
+                }
+            };
+            if !is_next {
+                break;
+            }
+            gathering.add(message, rules, known);
+            (rest, last_id) = (later, message.id);
         }
-        losses = making.losses;
-        let until_id = ahead.take().unwrap_or(making.last_id);
-        making.cut(from, until_id, readings_max, &mut steps);
-        from = Position::whole(until_id);
+        losses = gathering.losses;
+        readings += gathering.points.len();
+        last_id = begun.map_or(last_id, |ahead| ahead.until_id);
+        let done = begun.take().cloned();
+        parts.push_back(gathering.finish(last_id, done));
     }
-    (steps, losses)
+    let to = if parts.is_empty() { from.clone() } else { Position::whole(last_id) };
+    (Steps { at: from.clone(), to, parts, readings, rows_max, ahead_from }, losses)
 }
 
-/// Some steps while they are made.
+/// Consecutive messages while they are taken apart.
 #[derive(Default)]
-struct Making {
-    last_id: i64,
-    /// Topics and names of fields, each of which is in many rows.
-    names: HashSet<Arc<str>>,
-    readings: Vec<Reading>,
-    topics: BTreeMap<Arc<str>, Topic>,
-    fields: BTreeMap<(Arc<str>, Arc<str>), FieldNews>,
-    /// By topic, field and the begin in milliseconds.
-    minutes: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
-    hours: BTreeMap<(Arc<str>, Arc<str>, i64), RollUp>,
-    losses: Losses,
+struct Gathering<'a> {
     carried: Carried,
+    /// What of these messages is in the tables already.
+    done: Option<&'a Ahead>,
+    stamps: Vec<Stamp>,
+    points: Vec<Point>,
+    series: Vec<Series>,
+    topics: Vec<TopicNews>,
+    /// By name.
+    found: HashMap<Arc<str>, Found>,
+    losses: Losses,
     /// Times from here on are ahead of our clock.
     ahead_from: Arc<str>,
 }
 
-struct Topic {
-    news: TopicNews,
-    readings: usize,
+/// Where a topic is in `topics`, its messages, and where its fields are in `series`.
+struct Found {
+    topic: u32,
+    messages: usize,
+    series: HashMap<Arc<str>, u32>,
 }
 
-impl Making {
-    fn readings_of(&self, topico: &str) -> usize {
-        self.topics.get(topico).map_or(0, |topic| topic.readings)
+impl Gathering<'_> {
+    fn messages_of(&self, topico: &str) -> usize {
+        self.found.get(topico).map_or(0, |topic| topic.messages)
     }
 
-    /// Cuts what was made between topics.
-    fn cut(mut self, mut from: Position, until_id: i64, readings_max: usize, steps: &mut Vec<Step>) {
-        let key = |reading: &Reading| (reading.topico.clone(), reading.campo.clone(), reading.timestamp.clone());
-        self.readings.sort_by_cached_key(|reading| (key(reading), reading.dado_id));
-        let mut readings = self.readings.into_iter().peekable();
-        let mut fields = self.fields.into_values().peekable();
-        let mut minutes = self.minutes.into_values().peekable();
-        let mut hours = self.hours.into_values().peekable();
-        let mut topics = self.topics.into_values().peekable();
-        loop {
-            let ahead_from = self.ahead_from.clone();
-            let mut step = Step { from: from.clone(), to: Position::whole(until_id), ahead_from, ..Step::default() };
-            while step.readings.len() < readings_max
-                && let Some(Topic { news, .. }) = topics.next()
-            {
-                let topico = &*news.topico;
-                step.readings.extend(from_fn(|| readings.next_if(|reading| *reading.topico == *topico)));
-                step.fields.extend(from_fn(|| fields.next_if(|field| *field.newest.topico == *topico)));
-                step.minutes.extend(from_fn(|| minutes.next_if(|roll_up| *roll_up.topico == *topico)));
-                step.hours.extend(from_fn(|| hours.next_if(|roll_up| *roll_up.topico == *topico)));
-                step.topics.push(news);
-            }
-            if topics.peek().is_none() {
-                steps.push(step);
-                return;
-            }
-            if let Some(last) = step.topics.last() {
-                let ahead = Some(Ahead { until_id, topico: last.topico.clone() });
-                step.to = Position { last_id: from.last_id, ahead };
-            }
-            from = step.to.clone();
-            steps.push(step);
-        }
+    fn finish(self, until_id: i64, done: Option<Ahead>) -> Part {
+        let Self { carried, stamps, points, series, topics, .. } = self;
+        Part::new(Parts { until_id, done, carried, stamps, points, series, topics })
     }
 
-    fn add(&mut self, message: &Message, rules: &Rules) {
+    fn add(&mut self, message: &Message, rules: &Rules, known: &mut Known) {
         let Some(captured) = message.timestamp else {
             self.losses.untimed += 1;
             return;
         };
-        let topico = self.name(&message.topico);
+        let first = Since { id: message.id, captured };
         let found = fields(&message.valor, message.formato);
         self.losses.omitted_fields += u64::from(found.omitted);
-        let device = device_time(rules, &topico, &found.fields, captured);
+        let device = device_time(rules, &message.topico, &found.fields, captured);
+        self.losses.unreadable_times += u64::from(device == DeviceTime::Unreadable);
         let captured_text: Arc<str> = captured.to_sql().into();
         let (time, text, clock) = match device {
-            DeviceTime::At(time) => (time, time.to_sql().into(), rules.campo(&topico)),
+            DeviceTime::At(time) => (time, time.to_sql().into(), rules.campo(&message.topico)),
             DeviceTime::NotAsked | DeviceTime::Unreadable => (captured, captured_text.clone(), None),
         };
         // `{"valor":1}` has that field too.
         let is_whole = found.fields.len() == 1 && !message.valor.trim_start().starts_with('{');
         let whole = found.fields.first().filter(|field| is_whole && field.campo == WHOLE);
-        self.add_topic(
+        let topic = self.add_topic(
             message,
             TopicNews {
-                topico: topico.clone(),
+                topico: Arc::default(),
                 ultimo_id: message.id,
                 ultimo_valor: Arc::default(),
                 ultimo_numero: whole.and_then(|field| field.numero),
@@ -160,104 +150,65 @@ impl Making {
                 sem_hora: (device == DeviceTime::Unreadable).into(),
             },
         );
-        self.losses.unreadable_times += u64::from(device == DeviceTime::Unreadable);
+        let stamp = self.stamps.len() as u32;
+        let captured = clock.map(|_| captured_text);
+        self.stamps.push(Stamp { id: message.id, time, text, captured });
         // The device's time is no reading.
         for field in found.fields.iter().filter(|field| clock != Some(&*field.campo)) {
-            let reading = Reading {
-                topico: topico.clone(),
-                campo: self.name(&field.campo),
-                timestamp: Arc::clone(&text),
-                dado_id: message.id,
-                numero: field.numero,
-                texto: field.texto.as_deref().map(Arc::from),
-                capturado: clock.map(|_| captured_text.clone()),
-            };
-            self.add_reading(reading, field, time);
-        }
-    }
-
-    fn name(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
-            return known.clone();
-        }
-        let name: Arc<str> = name.into();
-        self.names.insert(name.clone());
-        name
-    }
-
-    fn add_topic(&mut self, message: &Message, mut news: TopicNews) {
-        let known = self.topics.get(&news.topico);
-        let readings = known.map_or(0, |topic| topic.readings);
-        let before = known.map(|topic| &topic.news);
-        if let Some(before) = before {
-            news.mensagens += before.mensagens;
-            news.sem_hora += before.sem_hora;
-            news.desvio_ms = news.desvio_ms.or(before.desvio_ms);
-        }
-        match before.filter(|before| !is_newest(&self.ahead_from, &before.ultimo_timestamp, &news.ultimo_timestamp)) {
-            Some(before) => {
-                news.ultimo_id = before.ultimo_id;
-                news.ultimo_valor = before.ultimo_valor.clone();
-                news.ultimo_numero = before.ultimo_numero;
-                news.ultimo_timestamp = before.ultimo_timestamp.clone();
-            }
-            None => news.ultimo_valor = first_chars(&message.valor, NEWEST_CHARS_MAX).into(),
-        }
-        self.topics.insert(news.topico.clone(), Topic { news, readings });
-    }
-
-    fn add_reading(&mut self, reading: Reading, field: &Field<'_>, time: Timestamp) {
-        let (topico, campo) = (&reading.topico, &reading.campo);
-        if let Some(number) = field.numero.filter(|_| !self.carried.has(reading.dado_id, time)) {
-            for (roll_ups, step_ms) in [(&mut self.minutes, MINUTE_MS), (&mut self.hours, HOUR_MS)] {
-                let begin_ms = time.as_ms().div_euclid(step_ms) * step_ms;
-                roll_ups
-                    .entry((topico.clone(), campo.clone(), begin_ms))
-                    .and_modify(|roll_up| roll_up.add(number))
-                    .or_insert_with(|| RollUp::of(topico, campo, begin_ms, number));
+            if let Some(series) = self.series_of(topic, (&message.topico, &field.campo), first, known) {
+                let texto = field.texto.as_deref().map(Arc::from);
+                self.points.push(Point { series, stamp, numero: field.numero, texto });
             }
         }
-        self.fields
-            .entry((topico.clone(), campo.clone()))
-            .and_modify(|news| news.add(&reading, &self.ahead_from))
-            .or_insert_with(|| FieldNews { newest: reading.clone(), leituras: 1 });
-        if let Some(topic) = self.topics.get_mut(topico) {
-            topic.readings += 1;
-        }
-        self.readings.push(reading);
-    }
-}
-
-impl FieldNews {
-    fn add(&mut self, reading: &Reading, ahead_from: &str) {
-        self.leituras += 1;
-        if is_newest(ahead_from, &self.newest.timestamp, &reading.timestamp) {
-            self.newest = reading.clone();
-        }
-    }
-}
-
-impl RollUp {
-    fn of(topico: &Arc<str>, campo: &Arc<str>, begin_ms: i64, number: f64) -> Self {
-        // Without decimals: a begin has none. A time that was read is in the range that has a text.
-        let mut inicio = Timestamp::from_ms(begin_ms).map_or_else(|_| String::new(), Timestamp::to_sql);
-        inicio.truncate("2026-11-23 03:21:00".len());
-        Self {
-            topico: topico.clone(),
-            campo: campo.clone(),
-            inicio: inicio.into(),
-            n: 1,
-            soma: number,
-            minimo: number,
-            maximo: number,
-        }
     }
 
-    fn add(&mut self, number: f64) {
-        self.n += 1;
-        self.soma = (self.soma + number).clamp(f64::MIN, f64::MAX);
-        self.minimo = self.minimo.min(number);
-        self.maximo = self.maximo.max(number);
+    /// Where the field is in `series`; none where its readings are in the tables already, or the topic has too many.
+    fn series_of(
+        &mut self,
+        topic: u32,
+        (topico, campo): (&str, &str),
+        message: Since,
+        known: &mut Known,
+    ) -> Option<u32> {
+        let found = self.found.get_mut(topico)?;
+        if let Some(series) = found.series.get(campo) {
+            return Some(*series);
+        }
+        let Some(since) = known.admit(topico, campo, message) else {
+            self.losses.refused_fields += 1;
+            return None;
+        };
+        if self.done.is_some_and(|done| done.has(topico, Some(campo))) {
+            return None;
+        }
+        let (index, campo): (u32, Arc<str>) = (self.series.len() as u32, campo.into());
+        found.series.insert(campo.clone(), index);
+        self.series.push(Series { topic, campo, since });
+        Some(index)
+    }
+
+    /// Counts a message of its topic, and gives where that is in `topics`.
+    fn add_topic(&mut self, message: &Message, mut news: TopicNews) -> u32 {
+        let Some(found) = self.found.get_mut(&*message.topico) else {
+            let (topic, topico): (u32, Arc<str>) = (self.topics.len() as u32, message.topico.as_str().into());
+            news.ultimo_valor = first_chars(&message.valor, NEWEST_CHARS_MAX).into();
+            news.topico = topico.clone();
+            self.topics.push(news);
+            self.found.insert(topico, Found { topic, messages: 1, series: HashMap::new() });
+            return topic;
+        };
+        found.messages += 1;
+        let before = &mut self.topics[found.topic as usize];
+        before.mensagens += 1;
+        before.sem_hora += news.sem_hora;
+        before.desvio_ms = news.desvio_ms.or(before.desvio_ms);
+        if is_newest(&self.ahead_from, &before.ultimo_timestamp, &news.ultimo_timestamp) {
+            before.ultimo_id = news.ultimo_id;
+            before.ultimo_valor = first_chars(&message.valor, NEWEST_CHARS_MAX).into();
+            before.ultimo_numero = news.ultimo_numero;
+            before.ultimo_timestamp = news.ultimo_timestamp;
+        }
+        found.topic
     }
 }
 
@@ -275,3 +226,6 @@ fn is_newest(ahead_from: &str, before: &str, time: &str) -> bool {
 fn first_chars(text: &str, chars_max: usize) -> &str {
     text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, Sqlite
 use tempfile::TempDir;
 
 use super::device_time::Rules;
+use super::known::{Known, Limits};
 use super::step::derive;
 use crate::store::projection::{Carried, Generation, Next, Position, Projected, Step};
 use crate::store::{Batch, CarriedTo, Origin, Reader, Row, Writer, connect};
@@ -18,6 +19,9 @@ const TOPICS: [&str; 3] = ["casa/sala", "casa/quarto", "b"];
 const BASE_MS: i64 = 1_795_402_800_000;
 /// The minute that our clock shows: of the rows' minutes, some are in the past and some are ahead of it.
 const NOW_MINUTE: i64 = 100;
+
+/// So few that messages have more.
+const LIMITS: Limits = Limits { new_in_minute: 1, fields: 2 };
 
 /// A message as the test makes it.
 #[derive(Clone, Debug)]
@@ -51,18 +55,18 @@ enum Event {
     Sweep,
 }
 
-/// How far at once: messages that are read, readings of a step, and after how many steps something comes in between.
+/// How far at once: messages that are read, rows of a step, and after how many steps something comes in between.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     rows: usize,
-    readings: usize,
+    rows_of_step: usize,
     steps: usize,
 }
 
-const ALL: Pace = Pace { rows: 1024, readings: 1024, steps: 1024 };
+const ALL: Pace = Pace { rows: 1024, rows_of_step: 1024, steps: 1024 };
 
 fn pace() -> impl Strategy<Value = Pace> {
-    (1..25usize, 1..8usize, 1..4usize).prop_map(|(rows, readings, steps)| Pace { rows, readings, steps })
+    (1..25usize, 1..16usize, 1..4usize).prop_map(|(rows, rows_of_step, steps)| Pace { rows, rows_of_step, steps })
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -141,14 +145,22 @@ fn expected(rows: &[Sent], at: &Position) -> Tables {
     let mut topics: BTreeMap<&str, Vec<(String, i64, &Sent)>> = BTreeMap::new();
     let mut fields = BTreeMap::<_, Vec<(String, i64, Value)>>::new();
     let mut roll_ups: BTreeMap<(&str, &str, &str, String), Vec<f64>> = BTreeMap::new();
+    let mut known: BTreeMap<&str, Vec<(&str, i64, i64)>> = BTreeMap::new();
     for (id, row) in (1..).zip(rows) {
         let topico = row.topic.map_or("", |topic| TOPICS[topic]);
-        if !at.has(id, topico) {
-            continue;
+        if at.has(id, topico, None) {
+            topics.entry(topico).or_default().push((time(row.minute).to_sql(), id, row));
         }
-        topics.entry(topico).or_default().push((time(row.minute).to_sql(), id, row));
-        let (readings, minute) = row.readings();
-        for (campo, value) in readings {
+        let (mut readings, minute) = row.readings();
+        let known = known.entry(topico).or_default();
+        readings.retain(|(campo, _)| {
+            let is_known = known.iter().any(|(known, ..)| known == campo);
+            let new = known.iter().filter(|(_, _, minute)| *minute == row.minute).count();
+            let is_new = !is_known && new < LIMITS.new_in_minute && known.len() < LIMITS.fields;
+            known.extend(is_new.then_some((*campo, id, row.minute)));
+            is_known || is_new
+        });
+        for (campo, value) in readings.into_iter().filter(|(campo, _)| at.has(id, topico, Some(campo))) {
             let at = time(minute).to_sql();
             fields.entry((topico, campo)).or_default().push((at.clone(), id, value));
             if let (Some(number), _) = value {
@@ -169,7 +181,9 @@ fn expected(rows: &[Sent], at: &Position) -> Tables {
         }
         let (at, id, (numero, texto)) = newest;
         let (numero, texto, count) = (show(numero), texto.unwrap_or_default(), readings.len());
-        tables.entry("campos").or_default().push(format!("{topico}|{campo}|{id}|{numero}|{texto}|{at}|{count}"));
+        let first = known[topico].iter().find(|(known, ..)| *known == campo).map_or(0, |(_, id, _)| *id);
+        let line = format!("{topico}|{campo}|{id}|{numero}|{texto}|{at}|{count}|{first}");
+        tables.entry("campos").or_default().push(line);
     }
     for (topico, messages) in topics {
         let skew = messages.iter().rev().find_map(|(_, _, sent)| match sent.payload {
@@ -209,7 +223,7 @@ fn newest<V>(arrived: &[(String, i64, V)]) -> &(String, i64, V) {
 const SELECTS: [(&str, &str); 5] = [
     ("leituras", "topico, campo, timestamp, dado_id, numero, texto"),
     ("topicos", "topico, ultimo_id, ultimo_valor, ultimo_numero, ultimo_timestamp, mensagens, desvio_ms, sem_hora"),
-    ("campos", "topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras"),
+    ("campos", "topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras, primeiro_id"),
     ("leituras_minuto", "topico, campo, minuto, n, soma, minimo, maximo"),
     ("leituras_hora", "topico, campo, hora, n, soma, minimo, maximo"),
 ];
@@ -260,17 +274,26 @@ impl Bench {
             return false;
         }
         let (generation, carried) = way;
-        let (steps, losses) = derive(&from, &messages, &self.rules, carried, pace.readings, time(NOW_MINUTE));
+        let now = time(NOW_MINUTE);
+        let mut known = Known::new(LIMITS);
+        for topico in known.missing(&messages, generation) {
+            let way = (generation, carried);
+            let fields = self.reader.known_fields(&topico, from.last_id, way, LIMITS.fields).await.unwrap();
+            known.load(topico, fields);
+        }
+        let (steps, losses) = derive(&from, &messages, &self.rules, carried, pace.rows_of_step, now, &mut known);
         assert_eq!((losses.untimed, losses.omitted_fields), (0, 0));
-        let (mut at, is_new) = (from.clone(), from.ahead.is_none());
-        for (number, step) in steps.into_iter().enumerate() {
+        let (mut at, is_new, end) = (from.clone(), from.ahead.is_none(), steps.to().clone());
+        for (number, step) in steps.enumerate() {
             assert_eq!(at, step.from, "each begins where the last one ended");
-            assert!(!is_new || step.readings.len() <= 2 * pace.readings, "{} readings", step.readings.len());
+            // The last field's readings may be as many again, each with a minute and an hour of its own.
+            assert!(!is_new || step.rows() <= 4 * pace.rows_of_step + 1, "{} rows", step.rows());
             at = step.to.clone();
             if number < pace.steps {
                 self.writer.project(&step, generation).await.unwrap();
             }
         }
+        assert_eq!(at, end);
         assert_eq!(at.ahead, None, "all of them take up whole messages");
         true
     }
@@ -374,7 +397,7 @@ async fn an_id_that_is_given_again_between_two_pieces_counts() {
     let sent = |topic| Sent { topic: Some(topic), payload: Payload::Number(7), minute: 0 };
     bench.happen(Event::Store(vec![sent(0), sent(2), sent(2)])).await;
     // `b` is ahead, with the message that goes.
-    bench.advance_current(Pace { steps: 1, readings: 2, ..ALL }).await;
+    bench.advance_current(Pace { steps: 1, rows_of_step: 2, ..ALL }).await;
     bench.rows.pop();
     bench.execute("delete from dados where id = 3").await;
     // As where the column has no `autoincrement`.

@@ -1,5 +1,6 @@
 //! What the projections take up at once: derived from consecutive rows of `dados`, ready to be added.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use dados::{Formato, Timestamp};
@@ -50,6 +51,23 @@ pub(crate) struct FieldNews {
     /// The reading of the step that arrived last; one that is ahead of our clock only where all of them are.
     pub(crate) newest: Reading,
     pub(crate) leituras: i64,
+    /// The message that it came with first; none where that is not known.
+    pub(crate) since: Option<Since>,
+}
+
+/// The message that a field came with first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) id: i64,
+    pub(crate) captured: Timestamp,
+}
+
+/// A field that a topic has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownField {
+    pub(crate) campo: Arc<str>,
+    /// None for one that was there before this was kept.
+    pub(crate) since: Option<Since>,
 }
 
 /// What a step adds to a row of `leituras_minuto` or `leituras_hora`.
@@ -74,11 +92,25 @@ pub(crate) struct Position {
     pub(crate) ahead: Option<Ahead>,
 }
 
-/// The topics up to and with this one, by their bytes, have come as far as this message.
+/// The topics up to and with this one, by their bytes, have come as far as this message. Where a field is named, that
+/// topic has only its fields up to and with this one, and is not counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ahead {
     pub(crate) until_id: i64,
     pub(crate) topico: Arc<str>,
+    pub(crate) campo: Option<Arc<str>>,
+}
+
+impl Ahead {
+    /// Whether a topic's field has come as far; with none, the topic as a whole.
+    pub(crate) fn has(&self, topico: &str, campo: Option<&str>) -> bool {
+        let is_field = |until: &Arc<str>| campo.is_some_and(|campo| *campo <= **until);
+        match topico.cmp(&self.topico) {
+            Ordering::Less => true,
+            Ordering::Equal => self.campo.as_ref().is_none_or(is_field),
+            Ordering::Greater => false,
+        }
+    }
 }
 
 impl Position {
@@ -87,10 +119,10 @@ impl Position {
         Self { last_id, ahead: None }
     }
 
-    /// Whether a message of this topic is taken up.
+    /// Whether a field of a message of this topic is taken up; with none, whether the message is counted.
     #[cfg(test)]
-    pub(crate) fn has(&self, id: i64, topico: &str) -> bool {
-        let is_ahead = |ahead: &Ahead| id <= ahead.until_id && topico <= &*ahead.topico;
+    pub(crate) fn has(&self, id: i64, topico: &str, campo: Option<&str>) -> bool {
+        let is_ahead = |ahead: &Ahead| id <= ahead.until_id && ahead.has(topico, campo);
         id <= self.last_id || self.ahead.as_ref().is_some_and(is_ahead)
     }
 }
@@ -107,6 +139,13 @@ pub(crate) struct Step {
     pub(crate) fields: Vec<FieldNews>,
     pub(crate) minutes: Vec<RollUp>,
     pub(crate) hours: Vec<RollUp>,
+}
+
+impl Step {
+    /// Of all its lists.
+    pub(crate) fn rows(&self) -> usize {
+        self.readings.len() + self.topics.len() + self.fields.len() + self.minutes.len() + self.hours.len()
+    }
 }
 
 /// Which of two sets of tables: the one that is read, or the one that `reproject` makes anew.

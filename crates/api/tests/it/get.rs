@@ -161,7 +161,7 @@ async fn what_is_not_there_is_a_problem() {
 #[tokio::test]
 async fn it_is_alive_and_ready() {
     let app = spawn_app().await;
-    let ready = r#"{"status":"ready","produtores":{"total":0,"faltando":0,"com_diferenca":0},"leituras":{"atraso":0,"refeitas":0}}"#;
+    let ready = r#"{"status":"ready","produtores":{"total":0,"faltando":0,"com_diferenca":0},"leituras":{"atraso":0,"refeitas":0,"omitidas":0}}"#;
     for (path, body) in [("/healthz", r#"{"status":"ok"}"#), ("/readyz", ready)] {
         let response = app.get(path).send().await.unwrap();
         assert_eq!(response.status(), 200);

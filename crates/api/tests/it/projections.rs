@@ -85,6 +85,38 @@ async fn a_reading_is_there_soon_after_it_was_posted() {
 }
 
 #[tokio::test]
+async fn ever_new_field_names_make_no_endless_series_and_a_rebuild_comes_to_the_same() {
+    let app = spawn_app().await;
+    let line = |topic: &str, number: usize, name: &str| {
+        let fields: Vec<String> = (0..60).map(|field| format!(r#""{name}{field}":{field}"#)).collect();
+        let minute = number / 100;
+        format!(
+            "{{\"topico\":\"{topic}\",\"timestamp\":\"2026-11-23T03:{minute:02}:07Z\",\"valor\":{{{}}}}}\n",
+            fields.join(",")
+        )
+    };
+    let lines = (0..200).map(|number| line("a", number, &format!("m{number}_")) + &line("b", number, "f"));
+    app.store(&lines.collect::<String>()).await;
+    caught_up(&app.url("")).await;
+    let counts = "select topico || ' ' || count(*) from campos group by topico";
+    assert_eq!(query(&app.dir, counts).await, ["a 1024", "b 60"]);
+    let messages = "select topico || ' ' || mensagens from topicos order by 1";
+    assert_eq!(query(&app.dir, messages).await, ["a 200", "b 200"]);
+    assert_eq!(query(&app.dir, "select cast(count(*) as text) from dados").await, ["400"], "all is kept as it came");
+    let omitted = 200 * 60 - 1024;
+    assert_eq!(state(&app.url("")).await["omitidas"], omitted);
+    let metrics = app.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let metric = format!("ponte_api_readings_lost_total{{kind=\"new_field\"}} {omitted}");
+    assert!(metrics.contains(&metric), "{metrics}");
+    let before = all(&app.dir).await;
+    assert_eq!(app.client.post(app.url("/leituras/refazer")).send().await.unwrap().status(), 202);
+    while state(&app.url("")).await["refeitas"] != 1 {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    assert_eq!(all(&app.dir).await, before);
+}
+
+#[tokio::test]
 async fn a_time_in_the_future_never_freezes_the_newest_value() {
     let app = spawn_app().await;
     let now = dados::Timestamp::now();

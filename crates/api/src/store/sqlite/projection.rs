@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::read::{Reader, bounded};
 use super::write::Writer;
 use super::{rebuild, step};
-use crate::store::projection::{Ahead, Generation, Message, Position, Projected, Step};
+use crate::store::projection::{Ahead, Carried, Generation, KnownField, Message, Position, Projected, Since, Step};
 use crate::store::{LARGE_VALUE_BYTES, StoreError};
 
 /// Text of the messages of a step, about.
@@ -50,7 +50,7 @@ impl Reader {
             let (mut messages, mut bytes) = (Vec::new(), 0);
             while let Some(row) = selected.try_next().await? {
                 let message = message(&row)?;
-                if beyond.ahead.as_ref().is_some_and(|ahead| *message.topico <= *ahead.topico) {
+                if beyond.ahead.as_ref().is_some_and(|ahead| ahead.has(&message.topico, None)) {
                     continue;
                 }
                 bytes += message.valor.len();
@@ -60,6 +60,50 @@ impl Reader {
                 }
             }
             Ok(messages)
+        };
+        bounded(read).await
+    }
+}
+
+impl Reader {
+    /// The fields that a topic of a generation has had up to a message, at most so many of them, the oldest first. Where
+    /// messages are gone that the next generation would have them from, those of the current one count for it too.
+    pub(crate) async fn known_fields(
+        &self,
+        topico: &str,
+        until_id: i64,
+        (generation, carried): (Generation, Carried),
+        count_max: usize,
+    ) -> Result<Vec<KnownField>, StoreError> {
+        let prefix = match generation {
+            Generation::Current => "",
+            Generation::Next => NEXT,
+        };
+        let columns = "cast(campo as blob), primeiro_id, cast(primeiro_timestamp as text)";
+        let mut sql =
+            format!("select {columns} from {prefix}campos where topico = ?1 and coalesce(primeiro_id, 0) <= ?2");
+        if generation == Generation::Next && carried.until.is_some() {
+            sql += &format!(
+                " union select {columns} from campos where topico = ?1
+                 and not exists (select 1 from dados where id = primeiro_id)"
+            );
+        }
+        sql += " order by 2, 1 limit ?3";
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(topico).bind(until_id).bind(count_max as i64);
+        let mut selected = query.fetch(&self.pool);
+        let read = async {
+            let mut known = Vec::new();
+            while let Some(row) = selected.try_next().await? {
+                let campo: &[u8] = row.try_get(0)?;
+                let captured: Option<&str> = row.try_get(2)?;
+                let captured = captured.and_then(|text| text.parse().ok());
+                let since = row.try_get::<Option<i64>, _>(1)?.zip(captured);
+                known.push(KnownField {
+                    campo: String::from_utf8_lossy(campo).into(),
+                    since: since.map(|(id, captured)| Since { id, captured }),
+                });
+            }
+            Ok(known)
         };
         bounded(read).await
     }
@@ -109,10 +153,13 @@ impl Writer {
 
 /// How far a generation has come; none where it is not ready.
 pub(super) async fn position(conn: &mut SqliteConnection, name: &str) -> Result<Option<Position>, sqlx::Error> {
-    let sql = "select ultimo_id, ate_id, topico from projecoes where nome = ?";
-    let row: Option<(i64, Option<i64>, Option<String>)> = sqlx::query_as(sql).bind(name).fetch_optional(conn).await?;
-    Ok(row.map(|(last_id, until_id, topico)| {
-        let ahead = until_id.zip(topico).map(|(until_id, topico)| Ahead { until_id, topico: topico.into() });
+    type Found = (i64, Option<i64>, Option<String>, Option<String>);
+    let sql = "select ultimo_id, ate_id, topico, campo from projecoes where nome = ?";
+    let row: Option<Found> = sqlx::query_as(sql).bind(name).fetch_optional(conn).await?;
+    Ok(row.map(|(last_id, until_id, topico, campo)| {
+        let ahead = until_id.zip(topico);
+        let ahead =
+            ahead.map(|(until_id, topico)| Ahead { until_id, topico: topico.into(), campo: campo.map(Into::into) });
         Position { last_id, ahead }
     }))
 }
@@ -124,7 +171,7 @@ pub(super) async fn cursor(conn: &mut SqliteConnection, name: &str) -> Result<Op
 
 /// Binds the name of a cursor and the id that it moves to.
 pub(super) const SET_CURSOR: &str = "insert into projecoes (nome, ultimo_id) values (?, ?)
-    on conflict (nome) do update set ultimo_id = excluded.ultimo_id, ate_id = null, topico = null";
+    on conflict (nome) do update set ultimo_id = excluded.ultimo_id, ate_id = null, topico = null, campo = null";
 
 pub(super) async fn set_cursor(conn: &mut SqliteConnection, name: &str, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query(SET_CURSOR).bind(name).bind(id).execute(conn).await.map(drop)

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::projection::{CURRENT, NEXT};
 use super::text::Text;
 use super::unsynced::{BEGIN, END};
-use crate::store::projection::{Ahead, FieldNews, Generation, Position, Reading, RollUp, Step, TopicNews};
+use crate::store::projection::{FieldNews, Generation, Position, Reading, RollUp, Step, TopicNews};
 
 /// For how many rows a statement has room: few sizes, so that the connection keeps the texts prepared. It stops where its
 /// rows end, so that room costs no more than the binding of nulls. The largest is 4096 parameters of SQLite's 32766.
@@ -85,26 +85,28 @@ impl Text {
     /// Where the cursor is not where the step begins, or is gone, the inner select gives null, which the column refuses,
     /// and with it falls the transaction.
     fn move_cursor(&mut self, prefix: &str, Step { from, to, .. }: &Step) -> Result<(), sqlx::Error> {
-        fn ahead(Position { ahead, .. }: &Position) -> (Option<i64>, Option<Arc<str>>) {
-            ahead.as_ref().map(|Ahead { until_id, topico }| (*until_id, topico.clone())).unzip()
-        }
         self.say(
-            "insert into projecoes (nome, ultimo_id, ate_id, topico) values (?, (
-                 select ? from projecoes where nome = ? and ultimo_id = ? and ate_id is ? and topico is ?
-             ), ?, ?)
-             on conflict (nome) do update set
-                 ultimo_id = excluded.ultimo_id, ate_id = excluded.ate_id, topico = excluded.topico",
+            "insert into projecoes (nome, ultimo_id, ate_id, topico, campo) values (?, (
+                 select ? from projecoes
+                 where nome = ? and ultimo_id = ? and ate_id is ? and topico is ? and campo is ?
+             ), ?, ?, ?)
+             on conflict (nome) do update set ultimo_id = excluded.ultimo_id,
+                 ate_id = excluded.ate_id, topico = excluded.topico, campo = excluded.campo",
         );
         let name = format!("{prefix}{CURRENT}");
-        let ((from_until_id, from_topico), (to_until_id, to_topico)) = (ahead(from), ahead(to));
         self.bind(name.clone())?;
         self.bind(to.last_id)?;
         self.bind(name)?;
         self.bind(from.last_id)?;
-        self.bind(from_until_id)?;
-        self.bind(from_topico)?;
-        self.bind(to_until_id)?;
-        self.bind(to_topico)
+        self.bind_ahead(from)?;
+        self.bind_ahead(to)
+    }
+
+    fn bind_ahead(&mut self, Position { ahead, .. }: &Position) -> Result<(), sqlx::Error> {
+        let ahead = ahead.as_ref();
+        self.bind(ahead.map(|ahead| ahead.until_id))?;
+        self.bind(ahead.map(|ahead| ahead.topico.clone()))?;
+        self.bind(ahead.and_then(|ahead| ahead.campo.clone()))
     }
 
     fn add_part(&mut self, prefix: &str, part: &Part<'_>, ahead_from: &Arc<str>) -> Result<(), sqlx::Error> {
@@ -172,14 +174,16 @@ impl Text {
         self.bind(news.sem_hora)
     }
 
-    fn bind_field(&mut self, FieldNews { newest, leituras }: &FieldNews) -> Result<(), sqlx::Error> {
+    fn bind_field(&mut self, FieldNews { newest, leituras, since }: &FieldNews) -> Result<(), sqlx::Error> {
         self.bind(newest.topico.clone())?;
         self.bind(newest.campo.clone())?;
         self.bind(newest.dado_id)?;
         self.bind(newest.numero)?;
         self.bind(newest.texto.clone())?;
         self.bind(newest.timestamp.clone())?;
-        self.bind(*leituras)
+        self.bind(*leituras)?;
+        self.bind(since.map(|since| since.id))?;
+        self.bind(since.map(|since| since.captured.to_sql()))
     }
 
     fn bind_roll_up(&mut self, roll_up: &RollUp) -> Result<(), sqlx::Error> {
@@ -231,8 +235,9 @@ const TOPICS: Addition = Addition {
 
 const FIELDS: Addition = Addition {
     table: "campos",
-    columns: "(topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras)",
-    width: 7,
+    columns: "(topico, campo, ultimo_id, ultimo_numero, ultimo_texto, ultimo_timestamp, leituras,
+        primeiro_id, primeiro_timestamp)",
+    width: 9,
     conflict: "do update set leituras = leituras + excluded.leituras,
         ultimo_numero = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_numero, excluded.ultimo_numero),
         ultimo_texto = iif(? between ultimo_timestamp and excluded.ultimo_timestamp, ultimo_texto, excluded.ultimo_texto),

@@ -46,7 +46,7 @@ fn step(from: i64, fields: usize) -> Step {
         ahead_from: "2026-11-23 03:26:45.679".into(),
         readings: (0..fields).map(reading).collect(),
         topics: vec![topic],
-        fields: (0..fields).map(|number| FieldNews { newest: reading(number), leituras: 1 }).collect(),
+        fields: (0..fields).map(|number| FieldNews { newest: reading(number), leituras: 1, since: None }).collect(),
         minutes: (0..fields).map(roll_up).collect(),
         hours: (0..fields.min(3)).map(roll_up).collect(),
     }
