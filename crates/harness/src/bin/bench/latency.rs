@@ -1,4 +1,4 @@
-//! From publish to readable row at a steady rate, against the disk's own sync.
+//! From publish to readable row at a steady rate, against the disk's own sync; and how far what is derived is behind.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use harness::broker::mosquitto::{Mosquitto, Options};
+use harness::publish::Outgoing;
 use harness::system::{Api, Subscriber};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
@@ -20,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::http::poll::Client;
 use super::spread::percentile;
 use super::table::{Limit, Row, Table};
-use super::{Cli, message, progress};
+use super::{Cli, message, progress, wide_message};
 
 const PER_SECOND: usize = 1_000;
 /// What comes first, while connections, caches and files are made.
@@ -44,6 +45,8 @@ struct Round {
     /// A `GET` of the newest row meanwhile, p50.
     asked: f64,
     sync: f64,
+    /// Seconds that the readings were behind the messages, at most.
+    lag_s: f64,
     /// The disk alone, an append and sync for each message: p99.
     paced_sync: f64,
 }
@@ -51,6 +54,8 @@ struct Round {
 /// What the watcher has seen.
 struct Watched {
     seen: Vec<Instant>,
+    /// Messages that are stored and not derived, at most.
+    lag_rows: usize,
     asked_ms: Vec<f64>,
 }
 
@@ -58,7 +63,7 @@ struct Watched {
 pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     for number in 0..cli.rounds {
-        let round = round(cli.latency_seconds * PER_SECOND).await?;
+        let round = round(cli.latency_seconds * PER_SECOND, message).await?;
         progress(&format!(
             "latency {}: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms; fdatasync {:.3} ms",
             number + 1,
@@ -87,7 +92,24 @@ pub(crate) async fn measure(cli: &Cli, table: &mut Table) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn round(messages: usize) -> anyhow::Result<Round> {
+/// One round of messages of 16 fields, long enough for a lag to grow.
+pub(crate) async fn measure_wide(cli: &Cli, table: &mut Table) -> anyhow::Result<()> {
+    let round = round(cli.wide_seconds * PER_SECOND, wide_message).await?;
+    let Round { p50, p99, most, lag_s, sync, .. } = round;
+    progress(&format!(
+        "wide: lag {lag_s:.1} s, p50 {p50:.2} ms, p99 {p99:.2} ms, most {most:.2} ms; fdatasync {sync:.3} ms"
+    ));
+    let work = format!("{PER_SECOND} msg/s of 16 fields for {} s", cli.wide_seconds);
+    let limit = Limit::AtMost { must: 10.0, aim: 2.0 };
+    table.push(Row::figure(format!("{work}: lag of the readings"), "s", [lag_s], limit));
+    let limit = Limit::AtMost { must: 20.0, aim: 8.0 };
+    let pairs = [(p99, 2.0 * sync)];
+    table.push(Row::rates(format!("{work}: p99"), "ms", "two fdatasyncs of 4 KiB, p50", &pairs, limit));
+    table.explain("wide", "the slowest message, ms", [most]);
+    Ok(())
+}
+
+async fn round(messages: usize, message: fn(usize) -> Outgoing) -> anyhow::Result<Round> {
     let dir = tempfile::tempdir()?;
     let sync = percentile(&syncs_ms(dir.path(), SYNCS, Duration::ZERO)?, 50.0);
     let paced_sync = percentile(&syncs_ms(dir.path(), PACED_SYNCS, Duration::from_secs(1) / PER_SECOND as u32)?, 99.0);
@@ -104,13 +126,16 @@ async fn round(messages: usize) -> anyhow::Result<Round> {
     let addr = broker.addr();
     // On threads of their own, so that the one does not wait for the other.
     let publisher = std::thread::spawn(move || {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(publish(addr, messages, &sent_to))
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(publish(addr, messages, message, &sent_to))
     });
     let (addr, database) = (api.addr(), api.database());
     let watcher = std::thread::spawn(move || watch(&database, addr, messages));
     let joined = tokio::task::spawn_blocking(move || (publisher.join(), watcher.join())).await?;
     joined.0.map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
-    let Watched { seen, mut asked_ms } = joined.1.map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
+    let Watched { seen, lag_rows, mut asked_ms } = joined.1.map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
     let sent: Vec<Instant> = sent.into_iter().collect();
     ensure!(sent.len() == messages, "{} of {messages} messages were sent", sent.len());
     let ms = |(seen, sent): (&Instant, &Instant)| seen.duration_since(*sent).as_secs_f64() * 1e3;
@@ -119,7 +144,15 @@ async fn round(messages: usize) -> anyhow::Result<Round> {
     let of = |percent| percentile(&took, percent);
     asked_ms.sort_by(f64::total_cmp);
     let asked = percentile(&asked_ms, 50.0);
-    Ok(Round { p50: of(50.0), p99: of(99.0), most: of(100.0), asked, sync, paced_sync })
+    Ok(Round {
+        p50: of(50.0),
+        p99: of(99.0),
+        most: of(100.0),
+        asked,
+        lag_s: lag_rows as f64 / PER_SECOND as f64,
+        sync,
+        paced_sync,
+    })
 }
 
 /// What the disk takes to append 4 KiB durably, so many times and no more often than at this distance: milliseconds, sorted.
@@ -141,7 +174,12 @@ fn syncs_ms(dir: &Path, count: usize, distance: Duration) -> anyhow::Result<Vec<
 }
 
 /// Publishes at a steady rate; tells when each message was handed over.
-async fn publish(broker: SocketAddr, messages: usize, sent: &std::sync::mpsc::Sender<Instant>) -> anyhow::Result<()> {
+async fn publish(
+    broker: SocketAddr,
+    messages: usize,
+    message: fn(usize) -> Outgoing,
+    sent: &std::sync::mpsc::Sender<Instant>,
+) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("latency", broker.ip().to_string(), broker.port());
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
@@ -175,6 +213,8 @@ async fn publish(broker: SocketAddr, messages: usize, sent: &std::sync::mpsc::Se
 fn watch(database: &Path, api: SocketAddr, messages: usize) -> anyhow::Result<Watched> {
     let conn = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut look = conn.prepare("select coalesce(max(id), 0) from dados")?;
+    let mut derived = conn.prepare("select ultimo_id from projecoes where nome = 'leituras'")?;
+    let mut lag_rows = 0;
     let mut client = Client::connect(api)?;
     let (mut seen, mut asked_ms) = (Vec::with_capacity(messages), Vec::new());
     let mut last = Instant::now();
@@ -187,6 +227,8 @@ fn watch(database: &Path, api: SocketAddr, messages: usize) -> anyhow::Result<Wa
             seen.resize(newest, now);
             last = now;
             if is_turn {
+                let until = usize::try_from(derived.query_row([], |row| row.get::<_, i64>(0))?)?;
+                lag_rows = lag_rows.max(newest - until.min(newest));
                 let answered = client.newest_id()?;
                 asked_ms.push(now.elapsed().as_secs_f64() * 1e3);
                 ensure!(
@@ -198,5 +240,5 @@ fn watch(database: &Path, api: SocketAddr, messages: usize) -> anyhow::Result<Wa
         ensure!(last.elapsed() < PATIENCE, "{} of {messages} rows came", seen.len());
         std::thread::sleep(LOOK_EVERY);
     }
-    Ok(Watched { seen, asked_ms })
+    Ok(Watched { seen, lag_rows, asked_ms })
 }

@@ -4,6 +4,7 @@
 //! - [`http`]: single and bulk `POST /dados`, against an empty handler and a bare loop of inserts; and while a thousand
 //!   follow new rows
 //! - [`latency`]: from publish to readable row, against the disk's own sync
+//! - [`readings`]: what is derived of the messages, whatever they look like
 //! - [`growth`]: the rate on a table of ten million rows, against that on an empty one
 //! - [`series`]: `GET /series`, against the same answer made of raw rows
 //! - [`outage`]: memory while the API is away, and while it catches up
@@ -16,6 +17,7 @@ mod http;
 mod idle;
 mod latency;
 mod outage;
+mod readings;
 mod seed;
 mod series;
 mod spread;
@@ -56,6 +58,9 @@ struct Cli {
     /// Seconds of a round of latency: more than what is derived waits for at most, so that its cost is in the figure
     #[arg(long, default_value_t = 45)]
     latency_seconds: usize,
+    /// Seconds of a round of messages of many fields
+    #[arg(long, default_value_t = 600)]
+    wide_seconds: usize,
     /// Messages that come while the API is away
     #[arg(long, default_value_t = 1_000_000)]
     outage_messages: usize,
@@ -82,6 +87,10 @@ enum Work {
     Live,
     /// From publish to readable row
     Latency,
+    /// The same with 16 fields a message, once: how far the readings are behind
+    Wide,
+    /// Readings derived while nothing comes
+    Readings,
     /// On a table of many rows
     Growth,
     /// One field over 30 days
@@ -108,7 +117,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     harness::install_tls();
     ensure!(mosquitto::installed(), "this bench needs mosquitto");
     ensure!(
-        cli.messages > 0 && cli.rows > 0 && cli.outage_messages > 0 && cli.latency_seconds > 1,
+        cli.messages > 0 && cli.rows > 0 && cli.outage_messages > 0 && cli.latency_seconds > 1 && cli.wide_seconds > 1,
         "there must be something to measure"
     );
     let works = if cli.work.is_empty() { Work::value_variants() } else { &cli.work };
@@ -121,6 +130,8 @@ async fn main() -> anyhow::Result<ExitCode> {
             Work::Bulk => http::bulk::measure(&cli, &mut table).await?,
             Work::Live => live::measure(&cli, &mut table).await?,
             Work::Latency => latency::measure(&cli, &mut table).await?,
+            Work::Wide => latency::measure_wide(&cli, &mut table).await?,
+            Work::Readings => readings::measure(&cli, &mut table).await?,
             Work::Growth => growth::measure(&cli, &mut table).await?,
             Work::Series => series::measure(&cli, &mut table).await?,
             Work::Outage => outage::measure(&cli, &mut table).await?,
@@ -136,6 +147,13 @@ async fn main() -> anyhow::Result<ExitCode> {
 fn message(number: usize) -> Outgoing {
     let payload = format!(r#"{{"temperatura":21.5,"umidade":55.0,"bateria":3.71,"contador":1{number:0>18}}}"#);
     Outgoing::new(format!("bench/{}", number % TOPICS), payload, 1)
+}
+
+/// A reading of 16 numbers.
+fn wide_message(number: usize) -> Outgoing {
+    let fields: Vec<String> =
+        (0..16).map(|field| format!(r#""campo_{field:02}":{}.{}"#, 20 + (number + field) % 10, number % 10)).collect();
+    Outgoing::new(format!("bench/{}", number % TOPICS), format!("{{{}}}", fields.join(",")), 1)
 }
 
 /// How far it is; standard output is for the result.

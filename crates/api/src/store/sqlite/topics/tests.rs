@@ -149,7 +149,9 @@ async fn a_page_ends_where_it_has_enough_bytes() {
     assert_eq!((page.topics.len(), page.next_after.as_deref()), (2, Some("b")));
     execute(
         &mut writer,
-        format!("insert into campos values ('a', 'x', 1, null, printf('%.*c', {characters}, 'é'), '$at', 1, null, null)"),
+        format!(
+            "insert into campos values ('a', 'x', 1, null, printf('%.*c', {characters}, 'é'), '$at', 1, null, null)"
+        ),
     )
     .await;
     let page = reader.topics(&selection(Wanted::All, 9)).await.unwrap();
