@@ -78,12 +78,18 @@ impl Formato {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valor<'a>(pub Cow<'a, str>);
 
+/// A text of so many bytes goes as it is, whatever its escapes: a short one may be a number that ends in a null character,
+/// as programs in C send it.
+const TEXT_BYTES_ALWAYS: usize = 64 << 10;
+
 impl<'a> NovoDado<'a> {
-    /// A message whose payload is any bytes: text as it is, anything else as base64. So is a text that JSON's escapes
-    /// would more than double, such as a row of null characters, which grows sixfold: it is no text for people.
+    /// A message whose payload is any bytes: text as it is, anything else as base64. So is a large text that JSON's
+    /// escapes would more than double, such as megabytes of null characters, which grow sixfold.
     pub fn from_payload(payload: &'a [u8]) -> Self {
         let (valor, formato) = match std::str::from_utf8(payload) {
-            Ok(text) if escapes_bytes(text) <= text.len() => (Cow::Borrowed(text), None),
+            Ok(text) if text.len() <= TEXT_BYTES_ALWAYS || escapes_bytes(text) <= text.len() => {
+                (Cow::Borrowed(text), None)
+            }
             _ => (Cow::Owned(STANDARD.encode(payload)), Some(Formato::Base64)),
         };
         Self {
@@ -215,20 +221,16 @@ mod tests {
 
     #[test]
     fn a_text_that_escapes_would_more_than_double_goes_as_base64() {
-        let lines = "\n\"".repeat(50);
-        for (payload, is_text) in [
-            ("", true),
-            ("a\0bcdef", true),
-            ("a\0bcd", true),
-            ("a\0bc", false),
-            ("\0", false),
-            ("\u{1b}[2J", false),
-            (&lines, true),
-        ] {
+        for (unit, is_text) in [("\n\"", true), ("a\0bcd", true), ("a\0bc", false), ("\0", false), ("\u{1b}[2J", false)]
+        {
+            let payload = unit.repeat(TEXT_BYTES_ALWAYS + 1);
             let novo = NovoDado::from_payload(payload.as_bytes());
-            assert_eq!(novo.formato.is_none(), is_text, "{payload:?}");
+            assert_eq!(novo.formato.is_none(), is_text, "{unit:?}");
             let json = serde_json::to_string(&novo.valor).unwrap();
-            assert!(json.len() <= 2 * payload.len().max(3) + 2, "{payload:?} became {json}");
+            assert!(json.len() <= 2 * payload.len() + 4, "{unit:?} became {} of {}", json.len(), payload.len());
+        }
+        for short in ["", "1\0", "a\0b", "\u{1b}[2J"] {
+            assert_eq!(NovoDado::from_payload(short.as_bytes()).formato, None, "{short:?}");
         }
     }
 

@@ -103,7 +103,7 @@ pub(crate) struct ListProdutores;
 
 impl IntoParams for ListProdutores {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let place = string().pattern(Some("^-?[0-9]*_-?[0-9]+$"));
+        let place = string().pattern(Some("^[0-9]{0,14}_[0-9]{1,18}$"));
         vec![
             limit("producers", producers::LIMIT_MAX, producers::LIMIT_MAX),
             query(

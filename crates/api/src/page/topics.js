@@ -75,7 +75,7 @@ export class Topics {
       points.thin(topic.points, POINTS_MAX, topic.windowMs);
     }
     const latest = now + AHEAD_MS_MAX;
-    if (at <= latest || topic.at > latest) {
+    if (at <= latest || topic.at > latest || topic.id === 0) {
       const text = row.valor?.slice(0, TEXT_CHARS_MAX) ?? null;
       Object.assign(topic, { id: row.id, at, text, format: row.formato });
       for (const [campo, reading] of read) {

@@ -50,6 +50,51 @@ async fn what_is_posted_is_charted_by_minute_and_by_hour() -> Result {
     assert_readings(&mut bench.probe()?).await
 }
 
+/// More series of today than a chart may have, and one that has not been heard since yesterday.
+const SERIES: &str = "
+    with recursive number (n) as (select 1 union all select n + 1 from number where n < 120)
+    insert into campos (topico, campo, ultimo_id, ultimo_numero, ultimo_timestamp, leituras)
+        select 'casa/' || n, 'valor', n, n, '2026-11-23 03:00:00.000', 1 from number;
+    insert into campos (topico, campo, ultimo_id, ultimo_numero, ultimo_timestamp, leituras) values
+        ('adega', 'valor', 121, 9, '2026-11-22 23:00:00.000', 1);
+    insert into campos (topico, campo, ultimo_id, ultimo_texto, ultimo_timestamp, leituras) values
+        ('aviso', 'valor', 122, 'ligado', '2026-11-23 03:00:00.000', 1);
+    insert into leituras_minuto (topico, campo, minuto, n, soma, minimo, maximo)
+        select topico, campo, '2026-11-23 02:59:00', 2, ultimo_numero, 1, 1 from campos where ultimo_numero is not null;
+";
+
+/// The line chart's query as Metabase compiles it: `$` is the minute, and `@` a filter for topics.
+const CHART: &str = r#"
+    SELECT $ AS "leituras_minuto__minuto", "source"."topico" || ' · ' || "source"."campo" AS "serie",
+        CAST(SUM("leituras_minuto"."soma") AS REAL) / NULLIF(CAST(SUM("leituras_minuto"."n") AS REAL), 0.0) AS "media"
+    FROM (SELECT "campos"."topico" AS "topico", "campos"."campo" AS "campo" FROM "campos"
+          WHERE "campos"."ultimo_numero" IS NOT NULL @
+          ORDER BY DATE("campos"."ultimo_timestamp") DESC, "campos"."topico" ASC, "campos"."campo" ASC LIMIT 100)
+         AS "source"
+    INNER JOIN (SELECT "leituras_minuto"."topico" AS "topico", "leituras_minuto"."campo" AS "campo",
+                       "leituras_minuto"."minuto" AS "minuto", "leituras_minuto"."n" AS "n",
+                       "leituras_minuto"."soma" AS "soma" FROM "leituras_minuto") AS "leituras_minuto"
+        ON ("source"."topico" = "leituras_minuto"."topico") AND ("source"."campo" = "leituras_minuto"."campo")
+    WHERE "leituras_minuto"."minuto" >= DATETIME('2026-11-23 00:00:00')
+    GROUP BY $, "source"."topico" || ' · ' || "source"."campo"
+    ORDER BY $ DESC, "source"."topico" || ' · ' || "source"."campo" ASC"#;
+
+/// Metabase shows an error instead of a chart with more series.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_has_a_hundred_series_and_the_filter_finds_every_other() -> Result {
+    let Some(mut bench) = Bench::start("").await? else { return Ok(()) };
+    assert!(bench.api.process()?.terminate()?.success());
+    Connection::open(bench.api.database())?.execute_batch(SERIES)?;
+    let mut probe = bench.probe()?;
+    let chart = CHART.replace('$', &MINUTE.replace('$', r#""leituras_minuto"."minuto""#));
+    let rows = probe.rows(&chart.replace('@', "")).await?;
+    assert_eq!(rows.len(), 100);
+    assert_eq!(rows[0], [json!("2026-11-23 02:59:00"), json!("casa/1 · valor"), json!(0.5)]);
+    let chosen = chart.replace('@', r#"AND ("campos"."topico" = 'adega')"#);
+    assert_eq!(probe.rows(&chosen).await?, [[json!("2026-11-23 02:59:00"), json!("adega · valor"), json!(4.5)]]);
+    Ok(())
+}
+
 /// What Metabase reads of [`READINGS`], and as what.
 async fn assert_readings(probe: &mut Probe) -> Result {
     let temperatures = "SELECT timestamp, numero FROM leituras WHERE campo = 'temperatura' ORDER BY timestamp ASC";
