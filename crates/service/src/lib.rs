@@ -3,7 +3,7 @@
 //! - [`launch`]: from the command line to the exit code
 //! - [`settings`]: flags = environment = `.env`, one error line that names the variable; [`env_file`]: how `.env` is read
 //! - [`telemetry`]: logs as text or JSON
-//! - [`file`]: how files that settings name are read
+//! - [`mod@file`]: how files that settings name are read
 //! - [`http`]: serves a router within limits, plainly or with TLS
 //! - [`metrics`]: what both count, and the answer of `/metrics`
 //! - [`shutdown`]: signals become one cancellation token
