@@ -5,7 +5,7 @@
 //! rows of 31 MiB: a peak of 540 MiB, 438 of them kept, and with such settings 241 and 53. They can be set only before a
 //! program begins, or by an unsafe call: hence it starts itself again.
 
-/// What glibc reads at the start of a program (mallopt(3)): the size from which on a block is mapped by itself, what may be
+/// Environment variables that glibc reads at the start of a program (mallopt(3)): the size from which on a block is mapped by itself, what may be
 /// free at the end of an arena, and how many arenas there are.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const SETTINGS: [(&str, &str); 3] =

@@ -38,7 +38,7 @@ pub(crate) fn push_text(line: &mut String, text: &str) {
     }
 }
 
-/// What comes before a text that a spreadsheet would run: it is enough to see how the text begins.
+/// The prefix that keeps a spreadsheet from running a text; the first characters of the text suffice.
 pub(crate) fn guard(text: &str) -> &'static str {
     if text.starts_with(FORMULA_STARTS) && !is_number(text) { "'" } else { "" }
 }

@@ -15,7 +15,7 @@
 //! - `store`: the database, and all SQL
 //!
 //! Beside it: [`config`], the settings, and [`backup`], [`check`], [`reproject`] and [`retention::apply`], the subcommands of these names; `doctor`:
-//! what check finds.
+//! what check finds. [`running`]: orders to the API that owns the database.
 
 mod access;
 mod asset;
@@ -44,6 +44,7 @@ mod query;
 pub mod reproject;
 pub mod retention;
 mod router;
+mod running;
 mod series;
 pub mod server;
 mod store;

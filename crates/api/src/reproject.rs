@@ -1,15 +1,13 @@
 //! `POST /leituras/refazer` and the subcommand `reproject`: readings, lists and charts anew from all stored messages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use service::ask::{Server, ask};
 use service::commands::print;
-use service::{Exit, Fatal, shown};
+use service::{Exit, Fatal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,10 +17,8 @@ use crate::openapi::responses::NoneTaken;
 use crate::projector::{self, Lag};
 use crate::query::NoParameters;
 use crate::router::App;
+use crate::running::{LOOK_EVERY, Running};
 use crate::{ingest, store};
-
-/// Between two looks at how far it has come.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Make all readings anew
 ///
@@ -53,25 +49,10 @@ pub async fn reproject(config: Config) -> Result<(), Fatal> {
 }
 
 async fn by_the_api(config: &Config) -> Result<(), Fatal> {
-    let (server, addr) = (config.server(), config.api_addr);
-    let anybody = Server { token: None, ..server.clone() };
-    let strange = |answer: &str| {
-        Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {}", shown(answer)))
-    };
-    let answer = ask(&server, "POST", "/leituras/refazer").await?;
-    if matches!(answer.status, 401 | 403) {
-        let problem = format_args!("the API at {addr} wants a token with the scope write: {}", shown(&answer.body));
-        return Err(Fatal::setting("API_TOKEN", problem));
-    }
-    if answer.status != 202 {
-        return Err(strange(&answer.body));
-    }
-    let before: Lag = serde_json::from_str(&answer.body).map_err(|_| strange(&answer.body))?;
+    let running = Running::new(config);
+    let before: Lag = running.accepted(&running.order("/leituras/refazer").await?)?;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let answer = ask(&anybody, "GET", "/readyz").await?;
-        // Not ready now: it goes on when the disk does.
-        let Ok(Readiness { leituras }) = serde_json::from_str(&answer.body) else { continue };
+        let Some(Readiness { leituras }) = running.look().await? else { continue };
         if leituras.refeitas > before.refeitas {
             print("done\n");
             return Ok(());

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::router::App;
 use crate::store::{LargeValue, StoreError};
 
-/// What a row's JSON has for a value that is to come.
+/// The placeholder in a row's JSON for a value that is streamed.
 const EMPTY_VALUE: &str = "\"valor\":\"\"";
 
 /// Texts and a large value between them.

@@ -94,7 +94,7 @@ impl Json<'_> {
     }
 }
 
-/// What stands between the quotes of a JSON string (RFC 8259 §7), with the escapes that `serde_json` writes.
+/// Appends a text as the inside of a JSON string (RFC 8259 §7), with the escapes that `serde_json` writes.
 pub(super) fn escape_json(into: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     // What comes before a byte that is escaped is copied at once; such bytes are characters of their own.

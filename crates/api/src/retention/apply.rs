@@ -1,7 +1,6 @@
 //! `POST /retencao/aplicar` and the subcommand `retention apply`: an operator confirms that what is too old goes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -9,7 +8,6 @@ use axum::http::StatusCode;
 use clap::Subcommand;
 use dados::Timestamp;
 use serde::Deserialize;
-use service::ask::{Server, ask};
 use service::causes;
 use service::commands::print;
 use service::{Exit, Fatal};
@@ -24,10 +22,8 @@ use crate::metrics::Commits;
 use crate::openapi::responses::{NoRetention, NoneTaken};
 use crate::query::NoParameters;
 use crate::router::App;
+use crate::running::Running;
 use crate::{ingest, store};
-
-/// Between two looks at how far it has come.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What is done about retention.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
@@ -76,29 +72,15 @@ pub async fn retention(action: &RetentionAction, config: Config) -> Result<(), F
 }
 
 async fn by_the_api(config: &Config) -> Result<(), Fatal> {
-    let (server, addr) = (config.server(), config.api_addr);
-    let anybody = Server { token: None, ..server.clone() };
-    let answer = ask(&server, "POST", "/retencao/aplicar").await?;
-    let before: State = match answer.status {
-        202 => serde_json::from_str(&answer.body).ok(),
-        401 | 403 => {
-            let problem = format_args!("the API at {addr} wants a token with the scope write: {}", answer.body);
-            return Err(Fatal::setting("API_TOKEN", problem));
-        }
-        409 => {
-            return Err(Fatal::setting(
-                "RETENTION_DADOS",
-                format_args!("the API at {addr} runs without any RETENTION_…"),
-            ));
-        }
-        _ => None,
+    let running = Running::new(config);
+    let answer = running.order("/retencao/aplicar").await?;
+    if answer.status == 409 {
+        let problem = format_args!("the API at {} runs without any RETENTION_…", config.api_addr);
+        return Err(Fatal::setting("RETENTION_DADOS", problem));
     }
-    .ok_or_else(|| Fatal::new(Exit::Unavailable, format_args!("{addr}: not what ponte-api says: {}", answer.body)))?;
+    let before: State = running.accepted(&answer)?;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let answer = ask(&anybody, "GET", "/readyz").await?;
-        // Not ready now: it goes on when the disk does.
-        let Ok(Readiness { retencao }) = serde_json::from_str(&answer.body) else { continue };
+        let Some(Readiness { retencao }) = running.look().await? else { continue };
         if retencao.aplicadas > before.aplicadas {
             tell(retencao.apagadas - before.apagadas);
             return Ok(());

@@ -11,7 +11,7 @@ use harness::system::{Api, Subscriber};
 use super::{Result, System, broker, numbers};
 
 /// Waits until the ledger of the only producer is as wished.
-async fn until(api: &Api, what: &str, wished: impl Fn(&Produtor) -> bool) -> Result<Produtor> {
+pub(super) async fn until(api: &Api, what: &str, wished: impl Fn(&Produtor) -> bool) -> Result<Produtor> {
     let rows = api.rows();
     let last = std::cell::RefCell::new(Vec::new());
     let probe = async || {

@@ -11,16 +11,8 @@ use super::{Result, System, numbers, segments};
 
 /// Waits until the ledger of the only producer is as wished.
 async fn ledger(system: &System, what: &str, wished: impl Fn(&Produtor) -> bool) -> Result<Produtor> {
-    let rows = system.api.rows();
-    let last = std::cell::RefCell::new(Vec::new());
-    let probe = async || {
-        let ledgers = rows.producers().await?;
-        let found = ledgers.first().filter(|ledger| ledgers.len() == 1 && wished(ledger)).cloned();
-        last.replace(ledgers);
-        Ok(found)
-    };
-    let found = harness::eventually(what, harness::PATIENCE, probe).await;
-    found.map_err(|error| error.context(format!("{:?}\n{}", last.borrow(), system.subscriber.log())))
+    let found = super::ledger::until(&system.api, what, wished).await;
+    found.map_err(|error| error.context(system.subscriber.log()))
 }
 
 /// A system whose API is away, with so many messages in the spool.
